@@ -1,0 +1,44 @@
+# The two commands that do all: `make repro` and `make test`. The first use of either makes .venv and
+# installs the packages that requirements.lock pins.
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/ready
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+
+.PHONY: repro test check bench bench-embeddings lock clean
+
+repro: $(READY) ## run what is out of date, print the metrics and where the report is
+	@$(RUN) dvc repro
+	@$(RUN) dvc metrics show metrics/evaluation.json
+	@echo "report: metrics/report.html"
+
+test: $(READY) ## the test suite
+	@$(RUN) pytest -n auto
+
+check: $(READY) ## style and types
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+
+bench: $(READY) ## seconds and peak memory of each stage on IMDb, and how memory grows
+	@$(RUN) python -m benchmarks.stages
+
+bench-embeddings: $(READY) ## words a second and quality beside gensim
+	@$(RUN) python -m pip install --quiet --constraint requirements.lock gensim
+	@$(RUN) python -m benchmarks.embeddings
+
+lock: ## resolve pyproject.toml anew and pin all of it
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	@$(RUN) python -m tools.lock
+
+clean: ## remove the environment; data and metrics stay
+	rm -rf $(VENV)
+
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit("Firth needs Python 3.11 or newer; try: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	@echo "installing packages into $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $(READY)

@@ -1,0 +1,89 @@
+"""Ids: an unknown word is still a word.
+
+Each token becomes the number of its row in the vocabulary, and a token without a row becomes 1,
+`<unk>`: dropping it would move its neighbours together and shorten the review.
+
+    python -m stages.ids params.yaml data/tokens.parquet data/vocabulary.parquet data/ids.parquet metrics/ids.json
+"""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages import PAD_TOKEN, UNK, UNK_TOKEN
+from stages.lib.command import run
+from stages.lib.files import write_json
+from stages.lib.params import Section, read_params
+from stages.lib.tables import read_batches, table_writer
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("label", pa.int32()),
+        ("split", pa.string()),
+        ("ids", pa.list_(pa.int32())),
+    ]
+)
+
+
+class Params(Section):
+    """Nothing to choose: the vocabulary says it all."""
+
+
+def row_numbers(vocabulary: Path) -> dict[str, int]:
+    """The row number of each word. The names of the two reserved rows are no words of a text."""
+    rows = pq.read_table(vocabulary, columns=["token", "id"])
+    numbers = dict(zip(rows["token"].to_pylist(), rows["id"].to_pylist(), strict=True))
+    del numbers[PAD_TOKEN], numbers[UNK_TOKEN]
+    return numbers
+
+
+def look_up(tokens: pa.ListArray, numbers: dict[str, int]) -> pa.ListArray:
+    """Lists of tokens as lists of row numbers. Each distinct word is looked up once.
+
+    >>> look_up(pa.array([["good", "film"], []]), {"good": 2}).to_pylist()
+    [[2, 1], []]
+    """
+    words = tokens.values
+    if not pa.types.is_dictionary(words.type):
+        words = words.dictionary_encode()
+    rows = np.fromiter((numbers.get(w, UNK) for w in words.dictionary.to_pylist()), np.int32)
+    return pa.ListArray.from_arrays(tokens.offsets, pa.array(rows[np.asarray(words.indices)]))
+
+
+def main(params: Path, tokens: Path, vocabulary: Path, ids: Path, metrics: Path) -> None:
+    read_params(params, "ids", Params)
+    numbers = row_numbers(vocabulary)
+    total: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    wordless: Counter[str] = Counter()  # reviews without a single known word
+    columns = ["id", "label", "split", "tokens"]
+    with table_writer(ids, SCHEMA) as writer:
+        for batch in read_batches(tokens, columns, numbered=["tokens.list.element"]):
+            lists = look_up(batch["tokens"], numbers)
+            writer.write_batch(
+                pa.record_batch([batch["id"], batch["label"], batch["split"], lists], SCHEMA)
+            )
+            lengths = np.diff(np.asarray(lists.offsets))
+            review = np.repeat(np.arange(len(lists)), lengths)
+            misses = np.bincount(review[np.asarray(lists.values) == UNK], minlength=len(lists))
+            splits = np.asarray(batch["split"])
+            for split in np.unique(splits):
+                here = splits == split
+                total[split] += int(lengths[here].sum())
+                unknown[split] += int(misses[here].sum())
+                wordless[split] += int((misses == lengths)[here].sum())
+    write_json(
+        metrics,
+        {
+            "unknown_rate": {s: unknown[s] / n if n else 0.0 for s, n in total.items()},
+            "reviews_without_known_word": dict(wordless),
+        },
+    )
+
+
+if __name__ == "__main__":
+    run(main)

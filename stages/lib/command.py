@@ -1,0 +1,40 @@
+"""How a stage or a tool is run: paths in, one clear line out when something is wrong."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+
+class Refusal(Exception):
+    """Bad input, said in one line: what was found, where, what is allowed, what to do."""
+
+
+def run(main: Callable[..., None]) -> None:
+    """Calls `main` with the paths on the command line, one for each of its parameters.
+
+    A `Refusal`, and what the machine itself refuses (a missing file, a full disk, no memory left),
+    ends the process with exit code 1 and one line on standard error: `stage: what is wrong`.
+    """
+    name = Path(sys.argv[0]).stem
+    wanted = list(inspect.signature(main).parameters)
+    given = sys.argv[1:]
+    if len(given) != len(wanted):
+        _refuse(name, f"usage: python -m stages.{name} {' '.join(wanted).upper()}", code=2)
+    try:
+        main(*map(Path, given))
+    except Refusal as refusal:
+        _refuse(name, str(refusal))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _refuse(name, f"{where}{error.strerror or error}")
+    except MemoryError:
+        _refuse(name, "out of memory; a smaller dim, max_length or max_words needs less")
+    except KeyboardInterrupt:
+        _refuse(name, "interrupted; nothing was written, run it again", code=130)
+
+
+def _refuse(name: str, line: str, code: int = 1) -> NoReturn:
+    print(f"{name}: {' '.join(line.split())}", file=sys.stderr)
+    sys.exit(code)

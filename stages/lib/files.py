@@ -1,0 +1,60 @@
+"""Files that are there whole or not at all, and whose bytes depend on what they say alone."""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+DIGITS = 6  # of a figure in metrics/: enough to compare runs, few enough to read
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, which takes its place when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON with sorted keys and rounded figures. Raises ValueError on a NaN or infinity."""
+    text = json.dumps(rounded(content), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Writes a small table with rounded figures."""
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([rounded(value) for value in row] for row in rows)
+
+
+def rounded(value: Any) -> Any:
+    """`value` with every figure in it cut to six digits after the point.
+
+    >>> rounded({"loss": 0.123456789, "rows": [1, 2.0]})
+    {'loss': 0.123457, 'rows': [1, 2.0]}
+    """
+    if isinstance(value, float) and math.isfinite(value):
+        return round(value, DIGITS) + 0.0  # + 0.0 turns -0.0 into 0.0
+    if isinstance(value, Mapping):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item) for item in value]
+    return value

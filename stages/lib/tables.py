@@ -1,0 +1,51 @@
+"""Parquet files read and written in batches, so that no stage holds a corpus in memory."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.lib.command import Refusal
+from stages.lib.files import atomic
+
+BATCH = 4096  # documents: some megabytes of text, few enough that two cores stay busy
+
+# Words repeat, so a column of tokens is stored as numbers into a list of distinct words. The list
+# of one batch of documents must fit here, or parquet gives up numbering half way.
+DICTIONARY_BYTES = 1 << 26
+
+
+@contextmanager
+def table_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """A writer whose file appears at `path` whole, when the block ends well."""
+    with (
+        atomic(path) as temporary,
+        pq.ParquetWriter(
+            temporary, schema, compression="zstd", dictionary_pagesize_limit=DICTIONARY_BYTES
+        ) as writer,
+    ):
+        yield writer
+
+
+def read_batches(
+    path: Path, columns: Sequence[str], numbered: Sequence[str] = ()
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a parquet file, one row group after the other, in bounded memory.
+
+    The text columns in `numbered` come as dictionary arrays: the distinct words of the row group
+    once, and a number into them for each occurrence.
+    """
+    with open_table(path, numbered) as file:
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, columns=list(columns))
+            yield from table.combine_chunks().to_batches()
+
+
+def open_table(path: Path, numbered: Sequence[str] = ()) -> pq.ParquetFile:
+    """An open parquet file. Raises Refusal where `path` holds something else."""
+    try:
+        return pq.ParquetFile(path, read_dictionary=list(numbered), pre_buffer=False)
+    except pa.ArrowInvalid as error:
+        raise Refusal(f"{path}: not a parquet file ({error})") from None

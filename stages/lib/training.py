@@ -1,0 +1,23 @@
+"""What every training has in common: a seed, a number of threads, a device, and the same bytes."""
+
+from typing import Literal
+
+import torch
+
+from stages.lib.command import Refusal
+
+Device = Literal["cpu", "cuda"]
+
+
+def prepare(seed: int, threads: int, device: Device) -> torch.device:
+    """Makes torch repeatable and returns the device to work on.
+
+    Sums depend on their order, and so on the number of threads: it is set, not found. Raises Refusal
+    where cuda is asked for and absent.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise Refusal("device: found cuda, but torch sees no GPU here; set it to cpu")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(seed)
+    return torch.device(device)

@@ -1,0 +1,282 @@
+"""Report: show it.
+
+One page with everything that the other stages found: what the data are, what was chosen, how well
+it went beside the baselines, what the words' space looks like, and where the model was surest and
+wrong. It carries all it needs in one file, and opens without a network, in ten years too.
+
+    python -m stages.report params.yaml metrics data/labels.json data/raw.parquet \\
+        data/vocabulary.parquet data/embeddings.safetensors data/projection.parquet \\
+        data/predictions.parquet metrics/report.html
+
+Reviews, labels and words come from outside: jinja escapes them in the page, and `html.escape` in
+the pictures, which would read a tag as a tag.
+"""
+
+import csv
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import plotly.io
+import pyarrow.dataset as ds
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from numpy.typing import NDArray
+from plotly.offline import get_plotlyjs
+from pydantic import Field
+from safetensors.numpy import load_file
+
+from stages import LABELLED, SPLITS, UNK
+from stages.lib.command import run
+from stages.lib.files import atomic, read_json
+from stages.lib.params import Section, read_params, read_yaml
+
+LABELLED_WORDS = 60  # of the space, whose names are always shown; the others' on touch
+HEIGHT = 340  # pixels of a small figure
+INK, PRAISE, BLAME = "#44546a", "#2a7f9e", "#c8553d"
+
+FIGURES = {
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "mcc": "Matthews correlation",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+}
+CONTENDERS = {"classifier": "Firth", "naive_bayes": "Naive Bayes", "majority": "majority"}
+
+
+class Params(Section):
+    words: list[str]  # whose neighbours are shown; those that the vocabulary lacks are left out
+    neighbours: int = Field(ge=1, le=100)  # of each word
+    mistakes: int = Field(ge=0, le=1000)  # the surest ones, with their text
+    points: int = Field(ge=1, le=20_000)  # the commonest words in the picture of the space
+
+
+class Mistake(NamedTuple):
+    """A review that the model was sure of and wrong about."""
+
+    id: str
+    label: str
+    predicted: str
+    probability: float
+    text: str
+
+
+def nearest_words(
+    words: Sequence[str], vectors: NDArray[np.float32], asked: Sequence[str], count: int
+) -> dict[str, list[tuple[str, float]]]:
+    """The `count` words of highest cosine similarity to each asked word, which is not its own.
+
+    words V, vectors (V, D).
+
+    >>> nearest_words(["a", "b", "c"], np.array([[1, 0], [1, 1], [-1, 0]], np.float32), ["a"], 1)
+    {'a': [('b', 0.7071067690849304)]}
+    """
+    number = {word: row for row, word in enumerate(words)}
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    found = {}
+    for word in asked:
+        if word in number:
+            cosine = unit @ unit[number[word]]  # (V,)
+            cosine[number[word]] = -np.inf
+            best = np.argsort(-cosine, kind="stable")[:count]
+            found[word] = [(words[n], float(cosine[n])) for n in best if cosine[n] > -np.inf]
+    return found
+
+
+def surest_mistakes(predictions: pd.DataFrame, count: int, raw: Path) -> list[Mistake]:
+    """The wrong predictions of highest probability, with the reviews they are about."""
+    wrong = predictions[predictions["label"] != predictions["predicted"]]
+    worst = wrong.sort_values(["probability", "id"], ascending=[False, True]).head(count)
+    is_wanted = ds.field("id").isin(worst["id"].tolist())
+    rows = ds.dataset(raw).to_table(columns=["id", "text"], filter=is_wanted)
+    texts = dict(zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True))
+    return [
+        Mistake(row.id, row.label, row.predicted, row.probability, texts[row.id])
+        for row in worst.itertuples()
+    ]
+
+
+def lines(rows: list[dict[str, str]], x: str, ys: dict[str, str], y_title: str) -> go.Figure:
+    """A line chart of some columns of a table; `ys` maps a column to its name in the legend."""
+    figure = go.Figure()
+    for (column, name), colour in zip(ys.items(), (PRAISE, BLAME), strict=False):
+        figure.add_scatter(
+            x=[float(r[x]) for r in rows],
+            y=[float(r[column]) for r in rows],
+            mode="lines+markers" if len(rows) < 40 else "lines",
+            name=name,
+            line_color=colour,
+        )
+    return figure.update_layout(xaxis_title=x, yaxis_title=y_title, showlegend=len(ys) > 1)
+
+
+def roc_curves(rows: list[dict[str, str]]) -> go.Figure:
+    """Receiver operating characteristic of each label, and the diagonal of a coin."""
+    figure = go.Figure()
+    for label in dict.fromkeys(row["label"] for row in rows):
+        mine = [row for row in rows if row["label"] == label]
+        figure.add_scatter(
+            x=[float(r["false_positive_rate"]) for r in mine],
+            y=[float(r["true_positive_rate"]) for r in mine],
+            mode="lines",
+            name=escape(label),
+        )
+    figure.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "color": "#999"}, name="a coin"
+    )
+    return figure.update_layout(xaxis_title="false positive rate", yaxis_title="true positive rate")
+
+
+def confusion_map(rows: list[dict[str, str]]) -> go.Figure:
+    """How many reviews of each label were given each label."""
+    names = list(dict.fromkeys(row["label"] for row in rows))
+    count = {(row["label"], row["predicted"]): int(row["reviews"]) for row in rows}
+    cells = [[count[a, b] for b in names] for a in names]
+    shown = [escape(name) for name in names]
+    figure = go.Figure(
+        go.Heatmap(z=cells, x=shown, y=shown, text=cells, texttemplate="%{text}", colorscale="Blues", showscale=False)
+    )
+    # Labels may be numbers; on a heat map they are names.
+    figure.update_xaxes(title="predicted", type="category")
+    return figure.update_yaxes(title="label", type="category", autorange="reversed")
+
+
+def space(projection: pd.DataFrame, shares: Sequence[float]) -> go.Figure:
+    """The commonest words in their first three directions; turn it, touch a point to read it."""
+    words = [escape(word) for word in projection["token"]]
+    third = projection["z"] if "z" in projection else pd.Series(0.0, index=projection.index)
+    named = min(LABELLED_WORDS, len(words))
+    style = {"x": projection["x"], "y": projection["y"], "z": third}
+    figure = go.Figure()
+    figure.add_scatter3d(
+        **style,
+        mode="markers",
+        hovertext=words,
+        hoverinfo="text",
+        marker={"size": 2.5, "color": third, "colorscale": "Viridis", "opacity": 0.75},
+    )
+    figure.add_scatter3d(
+        **{axis: values[:named] for axis, values in style.items()},
+        mode="text",
+        text=words[:named],
+        textfont={"size": 11, "color": INK},
+        hoverinfo="skip",
+    )
+    axes = {
+        f"{axis}axis": {"title": {"text": f"{name} ({share:.0%})"}, "showbackground": False}
+        for axis, name, share in zip("xyz", ("first", "second", "third"), shares, strict=False)
+    }
+    return figure.update_layout(scene=axes, showlegend=False, uirevision="keep")
+
+
+def embed(figure: go.Figure, name: str, height: int = HEIGHT) -> str:
+    """A figure as HTML that needs the page's one copy of plotly."""
+    figure.update_layout(
+        template="plotly_white",
+        height=height,
+        margin={"l": 50, "r": 15, "t": 15, "b": 45},
+        font={"family": "system-ui, sans-serif", "size": 12},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "y": 1.1},
+    )
+    html: str = plotly.io.to_html(
+        figure,
+        include_plotlyjs=False,
+        full_html=False,
+        div_id=name,  # a random one would make every page another page
+        config={"displaylogo": False, "responsive": True},
+    )
+    return html
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a small CSV file."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def render(content: dict[str, Any]) -> str:
+    """The page, from stages/report.html."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(content)
+
+
+def main(
+    params: Path,
+    metrics: Path,
+    labels: Path,
+    raw: Path,
+    vocabulary: Path,
+    embeddings: Path,
+    projection: Path,
+    predictions: Path,
+    report: Path,
+) -> None:
+    choices = read_params(params, "report", Params)
+    facts = {
+        stage: read_json(metrics / f"{stage}.json")
+        for stage in (
+            "raw", "tokens", "vocabulary", "ids", "tensors", "embeddings", "projection", "classifier", "evaluation",
+        )
+    }  # fmt: skip
+    words: list[str] = pd.read_parquet(vocabulary, columns=["token"])["token"].tolist()[UNK + 1 :]
+    vectors = load_file(embeddings)["embeddings"][UNK + 1 :]
+    points = pd.read_parquet(projection).head(choices.points)
+    shares = list(facts["projection"]["explained"].values())
+    roc = read_rows(metrics / "evaluation_roc.csv")
+    figures = {
+        "space": embed(space(points, shares), "space", height=620),
+        "embeddings_loss": embed(
+            lines(read_rows(metrics / "embeddings_loss.csv"), "words", {"loss": "loss"}, "loss"),
+            "embeddings_loss",
+        ),
+        "classifier_curve": embed(
+            lines(
+                read_rows(metrics / "classifier_curve.csv"),
+                "epoch",
+                {"train_loss": "train", "validation_loss": "validation"},
+                "loss",
+            ),
+            "classifier_curve",
+        ),
+        "roc": embed(roc_curves(roc), "roc") if roc else "",
+        "confusion": embed(confusion_map(read_rows(metrics / "evaluation_confusion.csv")), "confusion"),
+    }
+    page = render(
+        {
+            "params": read_yaml(params),
+            "facts": facts,
+            "labels": read_json(labels)["labels"],
+            "splits": SPLITS,
+            "labelled": LABELLED,
+            "measures": FIGURES,
+            "contenders": CONTENDERS,
+            "figures": figures,
+            "kept": sum(shares[:3]),
+            "neighbours": nearest_words(words, vectors, choices.words, choices.neighbours),
+            "mistakes": surest_mistakes(pd.read_parquet(predictions), choices.mistakes, raw),
+            "shown": len(points),
+            "plotly": get_plotlyjs(),
+        }
+    )
+    with atomic(report) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,103 @@
+"""Tensors: a batch is a rectangle, so remember the lengths.
+
+Reviews are of any length and a tensor is not. Longer reviews are cut to T tokens, shorter ones
+filled up on the right with row 0, `<pad>`, and the true lengths are kept beside them: without these
+nobody could tell the end of a review from its padding, and means would be taken over nothing.
+
+    python -m stages.tensors params.yaml data/ids.parquet data/tensors.safetensors metrics/tensors.json
+
+For each of train, validation and test: `SPLIT.ids` (N, T) int32, `SPLIT.lengths` (N,) int32,
+`SPLIT.labels` (N,) int32, in the order of data/ids.parquet.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from safetensors.numpy import save_file
+
+from stages import LABELLED, PAD
+from stages.lib.command import run
+from stages.lib.files import atomic, write_json
+from stages.lib.params import Section, read_params
+from stages.lib.tables import read_batches
+
+Ints = NDArray[np.int32]
+
+
+class Params(Section):
+    max_length: Literal["longest"] | Annotated[int, Field(ge=1, le=1_000_000)]  # T: each token costs N cells
+    keep: Literal["head", "tail", "both"]  # a verdict may come first or last
+
+
+def rectangle(flat: Ints, lengths: Ints, width: int, keep: str) -> tuple[Ints, Ints]:
+    """Reviews laid one after the other in `flat` as rows of equal `width`, and what is left of
+    their lengths.
+
+    >>> rectangle(np.arange(2, 9), np.array([2, 5]), width=4, keep="both")[0].tolist()
+    [[2, 3, 0, 0], [4, 5, 7, 8]]
+    """
+    kept = np.minimum(lengths, width)  # (N,)
+    # The first so many cells count from the review's start, the others from its end.
+    from_start = {"head": width, "tail": 0, "both": (width + 1) // 2}[keep]
+    cell = np.arange(width)  # (T,)
+    skipped = (lengths - kept)[:, None] * (cell >= from_start)  # (N, T)
+    start = (np.cumsum(lengths) - lengths)[:, None]  # (N, 1)
+    real = cell < kept[:, None]  # (N, T)
+    rows = np.full((len(lengths), width), PAD, np.int32)
+    rows[real] = flat[(start + cell + skipped)[real]]
+    return rows, kept.astype(np.int32)
+
+
+def labelled_reviews(ids: Path) -> Iterator[tuple[str, Ints, Ints, Ints]]:
+    """(split, flat ids, lengths, labels) of each split in each batch of data/ids.parquet."""
+    for batch in read_batches(ids, ["label", "split", "ids"]):
+        splits = np.asarray(batch["split"])
+        for split in LABELLED:
+            part = batch.filter(splits == split)
+            if len(part):
+                lengths = np.diff(np.asarray(part["ids"].offsets)).astype(np.int32)
+                yield split, np.asarray(part["ids"].flatten()), lengths, np.asarray(part["label"])
+
+
+def main(params: Path, ids: Path, tensors: Path, metrics: Path) -> None:
+    choices = read_params(params, "tensors", Params)
+    count: Counter[str] = Counter()
+    longest = 1
+    for split, _, lengths, _ in labelled_reviews(ids):
+        count[split] += len(lengths)
+        longest = max(longest, int(lengths.max()))
+    width = longest if choices.max_length == "longest" else choices.max_length
+    arrays: dict[str, Ints] = {}
+    for split in LABELLED:
+        arrays[f"{split}.ids"] = np.empty((count[split], width), np.int32)
+        arrays[f"{split}.lengths"] = np.empty(count[split], np.int32)
+        arrays[f"{split}.labels"] = np.empty(count[split], np.int32)
+    done: Counter[str] = Counter()
+    truncated: Counter[str] = Counter()
+    for split, flat, lengths, labels in labelled_reviews(ids):
+        here = slice(done[split], done[split] + len(lengths))
+        arrays[f"{split}.ids"][here], arrays[f"{split}.lengths"][here] = rectangle(
+            flat, lengths, width, choices.keep
+        )
+        arrays[f"{split}.labels"][here] = labels
+        done[split] += len(lengths)
+        truncated[split] += int((lengths > width).sum())
+    with atomic(tensors) as temporary:
+        save_file(arrays, temporary)
+    write_json(
+        metrics,
+        {
+            "width": width,
+            "padded": {s: 1 - float(arrays[f"{s}.lengths"].mean()) / width for s in LABELLED},
+            "truncated": {s: truncated[s] / count[s] for s in LABELLED},
+        },
+    )
+
+
+if __name__ == "__main__":
+    run(main)

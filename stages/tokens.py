@@ -1,0 +1,184 @@
+"""Tokens: a model sees what the tokeniser lets it see.
+
+Text becomes a list of tokens, and whatever is not told apart here is never told apart again.
+
+    "I really liked this movie!"  ->  ["i", "really", "liked", "this", "movie", "!"]
+
+Three units: words (with punctuation and emoji as tokens of their own), characters, and subwords,
+the pieces that byte-pair encoding finds worth a name of their own in the train texts (Sennrich et
+al. 2016).
+
+    python -m stages.tokens params.yaml data/raw.parquet data/tokens.parquet data/tokeniser.json metrics/tokens.json
+
+data/tokeniser.json says how it was done; for subwords it is a file that Hugging Face's tokenizers
+and transformers load.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from pydantic import Field
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from stages import PAD_TOKEN, SPLITS, TRAIN, UNK_TOKEN
+from stages.lib.command import run
+from stages.lib.files import atomic, write_json
+from stages.lib.params import Section, read_params
+from stages.lib.progress import progress
+from stages.lib.tables import open_table, read_batches, table_writer
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("label", pa.int32()),
+        ("split", pa.string()),
+        ("tokens", pa.list_(pa.string())),
+    ]
+)
+
+WORKERS = 2  # batches in work at a time; their number changes no byte
+
+
+class Params(Section):
+    unit: Literal["words", "characters", "subwords"]  # what a token is
+    lowercase: bool  # Good and good are one word, at the price of US and us
+    subwords: int = Field(ge=100, le=1_000_000)  # pieces learnt, if the unit is subwords
+
+
+# One token of text, in the order in which the kinds are tried. A Chinese character is a word. A
+# word is letters, marks and digits of any script, with apostrophes inside. An emoji is a picture
+# with its variants (skin, joined pictures), or a flag of two letters. All else that can be seen,
+# punctuation above all, is a token by itself.
+LETTER = r"[\p{L}\p{M}\p{N}--\p{Han}]"
+PICTURE = r"\p{Extended_Pictographic}[\x{FE0F}\x{1F3FB}-\x{1F3FF}]*"
+WORD = rf"\p{{Han}}|{LETTER}+(?:'{LETTER}+)*|{PICTURE}(?:\x{{200D}}{PICTURE})*|\p{{RI}}\p{{RI}}|[^\s\p{{C}}]"
+CHARACTER = r"[^\p{C}]"
+
+
+def normalised(lowercase: bool) -> pl.Expr:
+    """Text in Unicode's composed form (NFC), with one kind of apostrophe."""
+    text = pl.col("text").str.replace_all("’", "'", literal=True)
+    return (text.str.to_lowercase() if lowercase else text).str.normalize("NFC")
+
+
+def split_words(texts: pl.DataFrame, lowercase: bool) -> pl.Series:
+    """Words, punctuation and emoji of each text.
+
+    >>> split_words(pl.DataFrame({"text": ["Don't!"]}), lowercase=True).to_list()
+    [["don't", '!']]
+    """
+    return texts.select(normalised(lowercase).str.extract_all(WORD)).to_series()
+
+
+def split_characters(texts: pl.DataFrame, lowercase: bool) -> pl.Series:
+    """Every code point of each text; a run of white space is one space.
+
+    >>> split_characters(pl.DataFrame({"text": ["Oh  no"]}), lowercase=True).to_list()
+    [['o', 'h', ' ', 'n', 'o']]
+    """
+    spaced = normalised(lowercase).str.replace_all(r"\s+", " ").str.strip_chars()
+    return texts.select(spaced.str.extract_all(CHARACTER)).to_series()
+
+
+def learn_subwords(texts: Iterator[str], pieces: int, lowercase: bool) -> Tokenizer:
+    """A byte-pair encoding: starting from characters, the commonest pair becomes a piece, again and
+    again, until there are `pieces`. A piece that begins a word begins with ▁."""
+    tokeniser = Tokenizer(models.BPE(unk_token=UNK_TOKEN))
+    forms: list[normalizers.Normalizer] = [normalizers.Replace("’", "'"), normalizers.NFC()]
+    if lowercase:
+        forms.insert(1, normalizers.Lowercase())
+    tokeniser.normalizer = normalizers.Sequence(forms)
+    tokeniser.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()]
+    )
+    tokeniser.decoder = decoders.Metaspace()
+    trainer = trainers.BpeTrainer(
+        vocab_size=pieces, special_tokens=[PAD_TOKEN, UNK_TOKEN], show_progress=False
+    )
+    tokeniser.train_from_iterator(texts, trainer)
+    return tokeniser
+
+
+def train_texts(raw: Path) -> Iterator[str]:
+    """The texts that a tokeniser may learn from."""
+    for batch in read_batches(raw, ["text", "split"]):
+        for text, split in zip(batch["text"].to_pylist(), batch["split"].to_pylist(), strict=True):
+            if split == TRAIN:
+                yield text
+
+
+def tokeniser_of(params: Params, raw: Path) -> tuple[Callable[[pl.DataFrame], pl.Series], str]:
+    """The function from texts to lists of tokens, and the JSON that describes it."""
+    if params.unit == "subwords":
+        learnt = learn_subwords(train_texts(raw), params.subwords, params.lowercase)
+
+        def split_subwords(texts: pl.DataFrame) -> pl.Series:
+            encoded = learnt.encode_batch_fast(texts["text"].to_list(), add_special_tokens=False)
+            return pl.Series([e.tokens for e in encoded], dtype=pl.List(pl.String))
+
+        return split_subwords, learnt.to_str(pretty=True)
+    split = {"words": split_words, "characters": split_characters}[params.unit]
+    described = {"lowercase": params.lowercase, "unit": params.unit}
+    return lambda texts: split(texts, params.lowercase), json.dumps(described, indent=2) + "\n"
+
+
+def main(params: Path, raw: Path, tokens: Path, tokeniser: Path, metrics: Path) -> None:
+    choices = read_params(params, "tokens", Params)
+    split, description = tokeniser_of(choices, raw)
+    lengths: dict[str, list[np.ndarray]] = {name: [] for name in SPLITS}
+    with open_table(raw) as file:
+        rows = file.metadata.num_rows
+
+    def tokenise(batch: pa.RecordBatch) -> pl.DataFrame:
+        table = pl.DataFrame(pl.from_arrow(batch))
+        return table.drop("text").with_columns(split(table).alias("tokens"))
+
+    with table_writer(tokens, SCHEMA) as writer, progress("tokens", "reviews", rows) as bar:
+        for done in ahead(tokenise, read_batches(raw, ["id", "label", "split", "text"])):
+            writer.write_table(done.to_arrow().cast(SCHEMA))
+            for (name,), part in done.group_by("split"):
+                lengths[str(name)].append(part["tokens"].list.len().to_numpy())
+            bar.update(len(done))
+    with atomic(tokeniser) as temporary:
+        temporary.write_text(description, encoding="utf-8")
+    write_json(metrics, {name: facts(np.concatenate(found)) for name, found in lengths.items() if found})
+
+
+def ahead(
+    function: Callable[[pa.RecordBatch], pl.DataFrame], batches: Iterator[pa.RecordBatch]
+) -> Iterator[pl.DataFrame]:
+    """`function` of each batch, in order, worked out on two cores while the last one is written."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        waiting: deque[Future[pl.DataFrame]] = deque()
+        for batch in batches:
+            waiting.append(pool.submit(function, batch))
+            if len(waiting) > WORKERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def facts(lengths: np.ndarray) -> dict[str, float]:
+    """What is worth knowing of a split's review lengths.
+
+    >>> facts(np.array([2, 0, 4]))["mean_length"]
+    2.0
+    """
+    return {
+        "tokens": int(lengths.sum()),
+        "mean_length": float(lengths.mean()),
+        "median_length": float(np.median(lengths)),
+        "longest": int(lengths.max()),
+        "empty": int((lengths == 0).sum()),
+    }
+
+
+if __name__ == "__main__":
+    run(main)
