@@ -127,7 +127,7 @@ def roc_curves(rows: list[dict[str, str]]) -> go.Figure:
             x=[float(r["false_positive_rate"]) for r in mine],
             y=[float(r["true_positive_rate"]) for r in mine],
             mode="lines",
-            name=escape(label),
+            name=escape(label, quote=False),
         )
     figure.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "color": "#999"}, name="a coin"
@@ -140,7 +140,7 @@ def confusion_map(rows: list[dict[str, str]]) -> go.Figure:
     names = list(dict.fromkeys(row["label"] for row in rows))
     count = {(row["label"], row["predicted"]): int(row["reviews"]) for row in rows}
     cells = [[count[a, b] for b in names] for a in names]
-    shown = [escape(name) for name in names]
+    shown = [escape(name, quote=False) for name in names]
     figure = go.Figure(
         go.Heatmap(z=cells, x=shown, y=shown, text=cells, texttemplate="%{text}", colorscale="Blues", showscale=False)
     )
@@ -151,7 +151,7 @@ def confusion_map(rows: list[dict[str, str]]) -> go.Figure:
 
 def space(projection: pd.DataFrame, shares: Sequence[float]) -> go.Figure:
     """The commonest words in their first three directions; turn it, touch a point to read it."""
-    words = [escape(word) for word in projection["token"]]
+    words = [escape(word, quote=False) for word in projection["token"]]
     third = projection["z"] if "z" in projection else pd.Series(0.0, index=projection.index)
     named = min(LABELLED_WORDS, len(words))
     style = {"x": projection["x"], "y": projection["y"], "z": third}
@@ -186,6 +186,7 @@ def embed(figure: go.Figure, name: str, height: int = HEIGHT) -> str:
         font={"family": "system-ui, sans-serif", "size": 12},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#b9c3cc", "activecolor": INK},
         legend={"orientation": "h", "y": 1.1},
     )
     html: str = plotly.io.to_html(

@@ -1,0 +1,60 @@
+"""What several tests share: a small corpus, sound params, and a stage run as DVC would run it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+Params = dict[str, Any]
+
+
+@pytest.fixture
+def params() -> Params:
+    """params.yaml as it is shipped, to be changed at will."""
+    return yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def write_params(tmp_path: Path, params: Params) -> Callable[..., Path]:
+    """Writes params.yaml with some sections changed: `write_params(raw={"salt": "x"})`."""
+
+    def write(**sections: Params) -> Path:
+        path = tmp_path / "params.yaml"
+        changed = {**params, **{name: {**params[name], **keys} for name, keys in sections.items()}}
+        path.write_text(yaml.safe_dump(changed), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def stage() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `python -m stages.NAME PATHS...` from the repository's root and returns how it ended."""
+
+    def run(name: str, *paths: Path | str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", f"stages.{name}", *map(str, paths)],
+            cwd=ROOT,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def refused(ended: subprocess.CompletedProcess[str], *told: str) -> bool:
+    """Whether a run ended with exit code 1 and one line on standard error that tells all of `told`."""
+    line = ended.stderr.rstrip("\n")
+    assert ended.returncode == 1, f"exit code {ended.returncode}: {ended.stderr}"
+    assert "\n" not in line, f"more than one line: {ended.stderr}"
+    missing = [word for word in told if word not in line]
+    assert not missing, f"{missing} is not told in: {line}"
+    return True
