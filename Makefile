@@ -9,6 +9,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 .PHONY: repro test check bench bench-embeddings lock clean
 
 repro: $(READY) ## run what is out of date, print the metrics and where the report is
+	@$(RUN) python -m tools.check
 	@$(RUN) dvc repro
 	@$(RUN) dvc metrics show metrics/evaluation.json
 	@echo "report: metrics/report.html"

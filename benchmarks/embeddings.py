@@ -70,10 +70,10 @@ def firth(folder: Path, changes: dict[str, object]) -> tuple[float, float, list[
     yaml_path.write_text(yaml.safe_dump(params), encoding="utf-8")
     tokens, vocabulary, ids, vectors = at.values()
     if not ids.exists():
-        measured("-m", "stages.vocabulary", yaml_path, tokens, vocabulary, scrap)
-        measured("-m", "stages.ids", yaml_path, tokens, vocabulary, ids, scrap)
+        measured("stages.vocabulary", yaml_path, tokens, vocabulary, scrap)
+        measured("stages.ids", yaml_path, tokens, vocabulary, ids, scrap)
     cost = measured(
-        "-m", "stages.embeddings", yaml_path, ids, vocabulary, vectors, scrap, folder / "loss.csv"
+        "stages.embeddings", yaml_path, ids, vocabulary, vectors, scrap, folder / "loss.csv"
     )
     import polars as pl
 
@@ -84,7 +84,7 @@ def firth(folder: Path, changes: dict[str, object]) -> tuple[float, float, list[
 def gensim_peer(folder: Path, params: dict[str, object]) -> tuple[float, float, list[str], Vectors]:
     """gensim's Word2Vec with the same parameters, in a process of its own."""
     out, names = folder / "gensim.npy", folder / "gensim.json"
-    measured("-m", "benchmarks.embeddings", "--gensim", folder / "text.txt", json.dumps(params), out, names)
+    measured("benchmarks.embeddings", "--gensim", folder / "text.txt", json.dumps(params), out, names)
     facts = json.loads(names.read_text(encoding="utf-8"))
     return facts["seconds"], facts["megabytes"], facts["words"], np.load(out)
 

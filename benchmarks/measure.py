@@ -1,7 +1,7 @@
 """Seconds and peak memory of a command, and a table of what was measured."""
 
 import os
-import resource
+import runpy
 import subprocess
 import sys
 import time
@@ -19,23 +19,30 @@ class Cost(NamedTuple):
     megabytes: float  # of memory at its peak, files that are only mapped included
 
 
-def measured(*command: str | Path, **environment: str) -> Cost:
-    """Runs a Python command from the repository's root. Exits with its output where it fails."""
+def measured(module: str, *arguments: str | Path, **environment: str) -> Cost:
+    """Runs a module of this repository as DVC does. Exits with its output where it fails."""
     start = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, *map(str, command)],
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.measure", module, *map(str, arguments)],
         cwd=ROOT,
         env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         text=True,
-    ) as process:
-        output = process.stdout.read() if process.stdout else ""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{' '.join(map(str, command))} failed:\n{output}")
-    return Cost(time.perf_counter() - start, usage.ru_maxrss / 1024)
+        check=False,
+    )
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        sys.exit(f"{module} failed:\n{done.stderr}")
+    return Cost(seconds, float(done.stdout.splitlines()[-1]))
+
+
+def own_peak() -> float:
+    """Megabytes of memory that this process has held at its peak.
+
+    Not getrusage: what a parent held when it started a child counts as the child's there.
+    """
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def processor() -> str:
@@ -65,6 +72,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(header), rule, *map(line, rows)])
 
 
-def own_peak() -> float:
-    """Megabytes of memory that this process has held at its peak."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+if __name__ == "__main__":  # MODULE ARGUMENTS...: runs it and tells its peak
+    del sys.argv[0]
+    try:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    finally:
+        print(own_peak())

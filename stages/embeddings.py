@@ -51,6 +51,7 @@ from stages.lib.training import Device, prepare
 BLOCK = 16  # P: positions scored together; longer blocks waste products outside the windows
 SHARED = 48  # noise words that a block shares; fewer are faster and estimate more coarsely
 STEP = 32  # S: blocks a step; longer steps are faster and use staler rows
+MOST = 8.0  # gradients that a row may take in one step; text of few different words needs the limit
 CHUNK = 4096  # blocks prepared at a time, so that small operations become few
 NOISE_ENTRIES = 1 << 22  # of the table that noise words are drawn from, at least
 CURVE = 100  # points of the loss curve
@@ -87,6 +88,7 @@ class Update(NamedTuple):
 
     rows: Tensor  # (S, R)
     gradient: Tensor  # (S, R, D)
+    words: Tensor | None = None  # (S, R) how many words' gradients are in each sum; None: one
 
 
 # A loss takes hidden (S, P, D), the out table (V, D), the rows of the true words (S, R), how often
@@ -113,7 +115,7 @@ def cbow(
     count = blocks.near.sum(-1, keepdim=True)  # (S, P, 1)
     share = blocks.near / count.clamp(min=1)  # (S, P, C)
     hidden = share @ rows_of(table, blocks.contexts)  # (S, P, D)
-    itself = torch.eye(blocks.centres.shape[1], device=table.device) * (count > 0)  # (S, P, P)
+    itself = torch.eye(blocks.centres.shape[1]).to(count) * (count > 0)  # (S, P, P)
     d_hidden, d_out, value = loss(
         hidden, out, blocks.centres, itself, blocks.noise, negatives, watch
     )
@@ -152,10 +154,13 @@ def softmax(
         logs = scores.log_softmax(-1).gather(-1, wanted)
         value = -torch.where(true > 0, logs * true, 0.0).sum()
     slope = scores.softmax(-1).mul_(owed)
+    guessed = slope.sum((0, 1))  # (V,)
     slope.scatter_add_(-1, wanted, -true)
-    everything = torch.arange(len(out), device=out.device)[None]  # (1, V)
+    seen = torch.zeros_like(guessed).scatter_add_(0, rows.flatten(), true.sum(1).flatten())  # (V,)
+    everything = torch.arange(len(out), device=out.device)  # (V,)
     gradient = slope.flatten(0, 1).T @ hidden.flatten(0, 1)  # (V, D)
-    return slope @ out, Update(everything, gradient[None]), value
+    words = torch.maximum(guessed, seen).clamp_(min=1)
+    return slope @ out, Update(everything[None], gradient[None], words[None]), value
 
 
 def rows_of(table: Tensor, rows: Tensor) -> Tensor:
@@ -167,13 +172,16 @@ def descend(table: Tensor, update: Update, lr: float, tally: Tensor) -> None:
     """One step of gradient descent on the rows in `update`.
 
     A row that comes c times in a step has c gradients that do not know of each other. Their sum
-    overshoots, their mean is timid: the sum is divided by the root of c. `tally` is V zeros.
+    overshoots, their mean is timid: the sum is divided by the root of c, and further where that
+    would still count for more than MOST gradients. `tally` is V zeros.
     """
     rows, gradient = update.rows.flatten(), update.gradient.flatten(0, -2)
-    tally.scatter_add_(0, rows, tally.new_ones(len(rows)))
-    step = tally[rows].rsqrt_().mul_(-lr)  # (S R,)
+    words = tally.new_ones(len(rows)) if update.words is None else update.words.flatten()
+    tally.scatter_add_(0, rows, words)
+    damped = tally[rows].rsqrt_()  # (S R,)
+    damped.mul_((damped * MOST).clamp_(max=1))
     tally[rows] = 0
-    add_rows(table, rows, gradient.mul_(step[:, None]))
+    add_rows(table, rows, gradient.mul_(damped.mul_(-lr)[:, None]))
 
 
 def add_rows(table: Tensor, rows: Tensor, values: Tensor) -> None:
@@ -222,6 +230,8 @@ def blocks_of(
     ids: Tensor, lengths: Tensor, window: int, noise: Tensor, generator: torch.Generator
 ) -> Iterator[Blocks]:
     """The documents `ids`, laid one after the other, as steps of at most STEP blocks."""
+    if not len(ids):
+        return
     left, right = windows(lengths, window, generator)
     short = -len(ids) % BLOCK
     padded = nn.functional.pad(ids, (window, short + window), value=PAD)
@@ -275,7 +285,12 @@ class Curve:
         if not np.isfinite(loss):
             raise Refusal(f"diverged after {seen:,} words: the loss is {loss}; lower embeddings.lr")
         self.loss, self.pairs = self.loss + loss, self.pairs + pairs
-        if self.pairs and seen >= self.spacing * (len(self.rows) + 1):
+        if seen >= self.spacing * (len(self.rows) + 1):
+            self.close(seen)
+
+    def close(self, seen: int) -> None:
+        """Makes a point of what was added since the last."""
+        if self.pairs:
             self.rows.append((seen, self.loss / self.pairs))
             self.loss = self.pairs = 0.0
 
@@ -310,7 +325,7 @@ def train(ids: Path, counts: Tensor, params: Params) -> tuple[Tensor, Curve]:
                 for number, blocks in enumerate(blocks_of(kept, left, params.window, noise, generator)):
                     now = seen + each * number
                     lr = params.lr * max(FLOOR, 1 - now / words)
-                    watch = steps % LOSS_EVERY == 0
+                    watch = steps % LOSS_EVERY == 0 or not curve.pairs
                     steps += 1
                     blocks = Blocks._make(tensor.to(device) for tensor in blocks)
                     d_in, d_out, value = objective(table, out, blocks, loss, params.negatives, watch)
@@ -321,7 +336,8 @@ def train(ids: Path, counts: Tensor, params: Params) -> tuple[Tensor, Curve]:
                         curve.add(int(now), value.item(), true.item())
                 seen += len(flat)
                 bar.update(len(flat))
-    if not curve.rows and not curve.pairs:
+    curve.close(seen)
+    if not curve.rows:
         raise Refusal("no two known words stand side by side in the train texts; lower vocabulary.min_count")
     return table.cpu(), curve
 

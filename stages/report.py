@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import plotly.io
+import pyarrow as pa
 import pyarrow.dataset as ds
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
@@ -95,7 +96,7 @@ def surest_mistakes(predictions: pd.DataFrame, count: int, raw: Path) -> list[Mi
     """The wrong predictions of highest probability, with the reviews they are about."""
     wrong = predictions[predictions["label"] != predictions["predicted"]]
     worst = wrong.sort_values(["probability", "id"], ascending=[False, True]).head(count)
-    is_wanted = ds.field("id").isin(worst["id"].tolist())
+    is_wanted = ds.field("id").isin(pa.array(worst["id"].tolist(), pa.string()))
     rows = ds.dataset(raw).to_table(columns=["id", "text"], filter=is_wanted)
     texts = dict(zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True))
     return [

@@ -1,0 +1,177 @@
+"""Classifier: the masked mean against EmbeddingBag, padding that counts for nothing, the best epoch."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from stages import classifier
+from stages.classifier import Classifier, Reviews, batches, mean_pool, probabilities, score
+from stages.lib.command import Refusal
+
+V, D = 11, 4
+REVIEWS = st.lists(st.lists(st.integers(1, V - 1), max_size=9), min_size=1, max_size=6)
+
+
+def model_of(labels: int = 2, seed: int = 0) -> Classifier:
+    torch.manual_seed(seed)
+    table = torch.randn(V, D)
+    table[0] = 0
+    return Classifier(table, labels, frozen=True)
+
+
+def padded(reviews: list[list[int]], width: int) -> tuple[Tensor, Tensor]:
+    rows = torch.zeros(len(reviews), width, dtype=torch.int32)
+    for row, review in zip(rows, reviews, strict=True):
+        row[: len(review)] = torch.tensor(review, dtype=torch.int32)
+    return rows, torch.tensor([len(review) for review in reviews], dtype=torch.int32)
+
+
+def test_the_mean_is_over_the_real_words() -> None:
+    vectors = torch.tensor([[[1.0, 0], [3, 2], [9, 9]], [[5, 5], [9, 9], [9, 9]]])
+    assert mean_pool(vectors, torch.tensor([2, 1])).tolist() == [[2, 1], [5, 5]]
+
+
+@given(reviews=REVIEWS)
+@settings(deadline=None)
+def test_the_masked_mean_is_embedding_bags(reviews: list[list[int]]) -> None:
+    ids, lengths = padded(reviews, 9)
+    model = model_of()
+    bag = nn.EmbeddingBag.from_pretrained(model.embedding.weight, mode="mean", padding_idx=0)
+    assert torch.allclose(mean_pool(model.embedding(ids), lengths), bag(ids), atol=1e-6)
+
+
+@given(reviews=REVIEWS, extra=st.integers(1, 20))
+@settings(deadline=None)
+def test_appending_padding_never_changes_a_logit(reviews: list[list[int]], extra: int) -> None:
+    model = model_of()
+    short, long = model(*padded(reviews, 9)), model(*padded(reviews, 9 + extra))
+    assert torch.allclose(short, long, atol=1e-6)
+
+
+def test_a_review_without_words_gets_the_bias_and_no_nan() -> None:
+    model = model_of()
+    assert torch.equal(model(*padded([[]], 3)), model.linear.bias[None])
+
+
+@pytest.mark.parametrize("labels", [2, 5])
+def test_probabilities_sum_to_one_and_follow_the_logits(labels: int) -> None:
+    logits = model_of(labels)(*padded([[1, 2], [3], []], 2))
+    chances = probabilities(logits)
+    assert chances.shape == (3, labels)
+    assert torch.allclose(chances.sum(1), torch.ones(3, dtype=torch.float64))
+    if labels == 2:
+        assert torch.equal(chances[:, 1] > 0.5, logits[:, 0] > 0)
+    else:
+        assert torch.equal(chances.argmax(1), logits.argmax(1))
+
+
+def test_two_labels_have_one_logit_and_more_have_one_each() -> None:
+    assert model_of(2).linear.out_features == 1
+    assert model_of(3).linear.out_features == 3
+
+
+def test_two_logits_and_one_tell_the_same_loss() -> None:
+    logit = torch.tensor([[0.3], [-1.2]])
+    both = torch.cat([torch.zeros_like(logit), logit], 1)
+    labels = torch.tensor([1, 0], dtype=torch.int32)
+    assert classifier.loss_of(logit, labels) == pytest.approx(classifier.loss_of(both, labels).item())
+
+
+@given(lengths=st.lists(st.integers(0, 50), min_size=1, max_size=60), count=st.integers(1, 9))
+@settings(deadline=None)
+def test_batches_hold_every_review_once_and_are_of_a_length(lengths: list[int], count: int) -> None:
+    parts = list(batches(torch.tensor(lengths), count, torch.Generator().manual_seed(0)))
+    assert sorted(torch.cat(parts).tolist()) == list(range(len(lengths)))
+    ranges = sorted((min(lengths[n] for n in p), max(lengths[n] for n in p)) for p in parts)
+    assert all(a[1] <= b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+
+
+def test_scores_come_in_the_order_of_the_reviews() -> None:
+    reviews = [[3, 4, 5], [], [6], [7, 8], [9] * 9]
+    ids, lengths = padded(reviews, 9)
+    model = model_of()
+    scores = score(model, Reviews(ids, lengths, torch.zeros(5)), torch.device("cpu"))
+    alone = torch.cat([model(*padded([review], 9)) for review in reviews])
+    assert torch.allclose(scores, alone, atol=1e-6)
+
+
+def write_inputs(folder: Path, labels: int = 2, noisy: bool = False) -> list[Path]:
+    """Reviews whose label is told by one of their words; noisy: by chance."""
+    generator = torch.Generator().manual_seed(3)
+    tensors = {}
+    for split, count in (("train", 120), ("validation", 40), ("test", 40)):
+        ids = torch.randint(2, V, (count, 6), generator=generator, dtype=torch.int32)
+        truth = torch.randint(labels, (count,), generator=generator, dtype=torch.int32)
+        if not noisy:
+            ids = torch.where(ids < 2 + labels, V - 1, ids)
+            ids[:, 0] = truth + 2
+        lengths = torch.full((count,), 6, dtype=torch.int32)
+        tensors |= {f"{split}.ids": ids, f"{split}.lengths": lengths, f"{split}.labels": truth}
+    save_file(tensors, folder / "tensors.safetensors")
+    table = torch.randn(V, D, generator=generator)
+    table[0] = 0
+    save_file({"embeddings": table}, folder / "embeddings.safetensors")
+    names = [f"label {n}" for n in range(labels)]
+    (folder / "labels.json").write_text(json.dumps({"labels": names}), encoding="utf-8")
+    inputs = [folder / n for n in ("tensors.safetensors", "embeddings.safetensors", "labels.json")]
+    return [*inputs, *(folder / n for n in ("classifier.safetensors", "metrics.json", "curve.csv"))]
+
+
+QUICK = {"lr": 0.05, "epochs": 15, "patience": 15}
+
+
+@pytest.mark.parametrize("labels", [2, 4])
+@pytest.mark.parametrize("start", ["trained", "random"])
+def test_it_learns_what_one_word_tells(
+    tmp_path: Path, write_params: Callable[..., Path], labels: int, start: str
+) -> None:
+    paths = write_inputs(tmp_path, labels)
+    classifier.main(write_params(classifier={**QUICK, "start": start}), *paths)
+    metrics = json.loads(paths[4].read_text(encoding="utf-8"))
+    assert metrics["validation"]["accuracy"] == 1.0
+    outputs = [path.read_bytes() for path in paths[3:]]
+    classifier.main(write_params(classifier={**QUICK, "start": start}), *paths)
+    assert [path.read_bytes() for path in paths[3:]] == outputs
+
+
+def test_frozen_vectors_stay_and_fine_tuned_ones_move_but_for_padding(
+    tmp_path: Path, write_params: Callable[..., Path]
+) -> None:
+    paths = write_inputs(tmp_path)
+    given_table = load_file(paths[1])["embeddings"]
+    for tuning in ("frozen", "fine_tuned"):
+        classifier.main(write_params(classifier={**QUICK, "tuning": tuning}), *paths)
+        table = load_file(paths[3])["embedding.weight"]
+        assert torch.equal(table, given_table) == (tuning == "frozen")
+        assert not table[0].any()
+
+
+def test_the_best_epoch_is_kept_and_waiting_ends(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+    paths = write_inputs(tmp_path, noisy=True)
+    classifier.main(write_params(classifier={"lr": 0.1, "epochs": 40, "patience": 3}), *paths)
+    lines = paths[5].read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "epoch,train_loss,validation_loss,validation_accuracy"
+    losses = [float(line.split(",")[2]) for line in lines[1:]]
+    metrics = json.loads(paths[4].read_text(encoding="utf-8"))
+    assert metrics["best_epoch"] == losses.index(min(losses)) + 1
+    assert metrics["epochs_run"] == len(losses) == metrics["best_epoch"] + 3 < 40
+    model = classifier.load(paths[3], 2)
+    validation = classifier.read_split(paths[0], "validation")
+    logits = score(model, validation, torch.device("cpu"))
+    assert classifier.loss_of(logits, validation.labels).item() == pytest.approx(min(losses), abs=1e-5)
+
+
+def test_a_diverged_training_is_refused(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+    paths = write_inputs(tmp_path)
+    table = load_file(paths[1])["embeddings"]
+    save_file({"embeddings": table * float("nan")}, paths[1])
+    with pytest.raises(Refusal, match=r"diverged in epoch 1.*classifier\.lr"):
+        classifier.main(write_params(), *paths)
+    assert not paths[3].exists()

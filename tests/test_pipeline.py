@@ -1,0 +1,170 @@
+"""The laws of the pipeline: one name in six places, imports along the DAG, nothing that bites in DVC."""
+
+import ast
+import sys
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stages import STAGES
+from stages.lib.files import read_json
+from tests.conftest import ROOT
+
+Yaml = dict[str, Any]
+
+
+@cache
+def pipeline() -> Yaml:
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+@cache
+def shipped_params() -> Yaml:
+    return yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+
+def files_of(stage: str, kind: str) -> list[str]:
+    """The paths under deps, outs, metrics or plots of a stage."""
+    return [next(iter(e)) if isinstance(e, dict) else e for e in pipeline()[stage].get(kind, [])]
+
+
+def outputs_of(stage: str) -> list[str]:
+    return files_of(stage, "outs") + files_of(stage, "metrics") + files_of(stage, "plots")
+
+
+@cache
+def imports_of(path: Path) -> frozenset[Path]:
+    """The files of this repository that running a module reads, itself among them."""
+    found = {path, ROOT / "stages/__init__.py"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            file = ROOT / (name.replace(".", "/") + ".py")
+            if name.startswith("stages.") and file.is_file() and file not in found:
+                found |= imports_of(file)
+    return frozenset(found)
+
+
+def test_the_stages_are_those_of_the_syllabus_in_order() -> None:
+    assert tuple(pipeline()) == STAGES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_one_name_stands_in_six_places(stage: str) -> None:
+    assert (ROOT / f"stages/{stage}.py").is_file()
+    assert (ROOT / f"tests/test_{stage}.py").is_file()
+    assert stage in shipped_params()
+    assert pipeline()[stage]["cmd"].startswith(f"python -m stages.{stage} params.yaml ")
+    made = [Path(path) for path in outputs_of(stage)]
+    assert any(path.parent.name == "metrics" and path.stem == stage for path in made)
+    named_by_what_it_holds = {"evaluation": "predictions", "report": "report"}
+    assert any(path.stem == named_by_what_it_holds.get(stage, stage) for path in made)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_command_names_every_path_that_dvc_watches_and_no_other(stage: str) -> None:
+    words = pipeline()[stage]["cmd"].split()[3:]
+    data = [path for path in files_of(stage, "deps") if not path.startswith("stages/")]
+    if stage == "report":  # reads the folder of metrics
+        data = ["metrics", *(path for path in data if not path.startswith("metrics/"))]
+    assert words[0] == "params.yaml"
+    assert sorted(words[1:]) == sorted(data + outputs_of(stage))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_file_that_a_stage_imports_is_among_its_deps(stage: str) -> None:
+    code = {path for path in files_of(stage, "deps") if path.startswith("stages/") and path.endswith(".py")}
+    wanted = {str(path.relative_to(ROOT)) for path in imports_of(ROOT / f"stages/{stage}.py") if path.read_text()}
+    assert code == wanted
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_imports_only_stages_whose_outputs_it_reads(stage: str) -> None:
+    others = {path.stem for path in imports_of(ROOT / f"stages/{stage}.py") if path.parent == ROOT / "stages"}
+    for other in others - {stage, "__init__"}:
+        assert set(outputs_of(other)) & set(files_of(stage, "deps"))
+
+
+def test_the_shared_code_imports_no_stage() -> None:
+    for path in (ROOT / "stages/lib").glob("*.py"):
+        assert {file.parent.name for file in imports_of(path) if file.name != "__init__.py"} <= {"lib"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_file_has_its_four_parts_in_order(stage: str) -> None:
+    tree = ast.parse((ROOT / f"stages/{stage}.py").read_text(encoding="utf-8"))
+    assert f"python -m stages.{stage}" in (ast.get_docstring(tree) or "")
+    names = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    assert names[0] == "Params"
+    assert "main" in names
+    fields = import_module(f"stages.{stage}").Params.model_fields
+    assert all(field.is_required() for field in fields.values())
+    assert set(fields) == set(shipped_params()[stage])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_lesson_is_the_description_in_dvc(stage: str) -> None:
+    docstring = import_module(f"stages.{stage}").__doc__ or ""
+    first = " ".join(docstring.split("\n\n")[0].split())
+    assert first == f"{stage.capitalize()}: {pipeline()[stage]['desc']}."
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_its_own_params(stage: str) -> None:
+    wanted = ["corpus", *STAGES] if stage == "report" else [stage]
+    assert pipeline()[stage]["params"] == wanted
+
+
+def test_no_module_is_named_like_one_of_the_standard_library() -> None:
+    names = {path.stem for folder in ("stages", "stages/lib", "tools") for path in (ROOT / folder).glob("*.py")}
+    assert not names & set(sys.stdlib_module_names)
+
+
+def keys_of(tree: Any, prefix: str = "") -> list[str]:
+    """The dotted names of all values in a tree of mappings."""
+    if not isinstance(tree, dict):
+        return [prefix]
+    return [name for key, value in tree.items() for name in keys_of(value, f"{prefix}.{key}".strip("."))]
+
+
+def test_no_parameter_has_a_name_that_the_run_cache_ignores() -> None:
+    parts = {part for name in keys_of(shipped_params()) for part in name.split(".")}
+    assert not parts & {"size", "nfiles"}
+
+
+def test_no_metric_is_named_like_a_parameter() -> None:
+    metrics = {name for path in (ROOT / "metrics").glob("*.json") for name in keys_of(read_json(path))}
+    assert metrics
+    assert not metrics & set(keys_of(shipped_params()))
+
+
+def test_outputs_are_single_files_that_git_leaves_to_dvc_and_metrics_are_gits() -> None:
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8")
+    for stage in STAGES:
+        for path in files_of(stage, "outs"):
+            assert f"/data/*{Path(path).suffix}" in ignored or f"/{path}" in ignored
+        for kind in ("metrics", "plots"):
+            for entry in pipeline()[stage].get(kind, []):
+                assert next(iter(entry.values()))["cache"] is False
+
+
+def test_nothing_that_bites_stands_in_dvc_yaml() -> None:
+    for stage in pipeline().values():
+        assert not {"wdir", "frozen", "always_changed"} & set(stage)
+        assert "persist" not in str(stage)
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.args")), ids=lambda path: path.stem)
+def test_presets_name_parameters_that_there_are(preset: Path) -> None:
+    words = preset.read_text(encoding="utf-8").split()
+    assert words[::2] == ["-S"] * (len(words) // 2)
+    known = set(keys_of(shipped_params()))
+    assert {word.partition("=")[0] for word in words[1::2]} <= known
