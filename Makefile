@@ -22,12 +22,12 @@ check: $(READY) ## style and types
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
 
-bench: $(READY) ## seconds and peak memory of each stage on IMDb, and how memory grows
-	@$(RUN) python -m benchmarks.stages
+bench: $(READY) ## ARCHIVE=aclImdb_v1.tar.gz: seconds and peak memory of each stage, and its growth
+	@$(RUN) python -m benchmarks.stages $(ARCHIVE) $(if $(TIMES),--times $(TIMES))
 
-bench-embeddings: $(READY) ## words a second and quality beside gensim
+bench-embeddings: $(READY) ## TEXT=... WORDSETS=...: words a second and quality beside gensim
 	@$(RUN) python -m pip install --quiet --constraint requirements.lock gensim
-	@$(RUN) python -m benchmarks.embeddings
+	@$(RUN) python -m benchmarks.embeddings $(TEXT) $(WORDSETS)
 
 lock: ## resolve pyproject.toml anew and pin all of it
 	rm -rf $(VENV)

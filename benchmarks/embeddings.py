@@ -11,12 +11,11 @@ times epochs, seconds are of the training alone.
 import argparse
 import json
 import lzma
-import re
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +36,13 @@ SIMILARITY = ("EN-WS-353-ALL.txt", "EN-SIMLEX-999.txt")
 ANALOGIES = "questions-words-semantic.txt"
 
 Vectors = NDArray[np.float32]
+Run = tuple[float, float, list[str], Vectors]  # seconds, megabytes, words, vectors
 
 
 def words_of(path: Path) -> list[str]:
     """The words of a text file."""
-    data = lzma.open(path).read() if path.suffix == ".xz" else path.read_bytes()
-    return data.decode("utf-8").split()
+    data = path.read_bytes()
+    return (lzma.decompress(data) if path.suffix == ".xz" else data).decode("utf-8").split()
 
 
 def write_tokens(words: list[str], path: Path) -> None:
@@ -60,28 +60,29 @@ def write_tokens(words: list[str], path: Path) -> None:
             writer.write_batch(pa.record_batch(columns, SCHEMA))
 
 
-def firth(folder: Path, changes: dict[str, object]) -> tuple[float, float, list[str], Vectors]:
+def firth(folder: Path, changes: dict[str, object]) -> Run:
     """Runs vocabulary, ids and embeddings: seconds and megabytes of the last, words, vectors."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["vocabulary"] |= {"min_count": 5, "max_words": None}
     params["embeddings"] |= changes
-    at = {name: folder / name for name in ("tokens.parquet", "vocabulary.parquet", "ids.parquet", "v.safetensors")}
+    at = {
+        name: folder / name
+        for name in ("tokens.parquet", "vocabulary.parquet", "ids.parquet", "v.safetensors")
+    }
     yaml_path, scrap = folder / "params.yaml", folder / "scrap.json"
     yaml_path.write_text(yaml.safe_dump(params), encoding="utf-8")
     tokens, vocabulary, ids, vectors = at.values()
     if not ids.exists():
         measured("stages.vocabulary", yaml_path, tokens, vocabulary, scrap)
         measured("stages.ids", yaml_path, tokens, vocabulary, ids, scrap)
-    cost = measured(
-        "stages.embeddings", yaml_path, ids, vocabulary, vectors, scrap, folder / "loss.csv"
-    )
+    cost = measured("stages.embeddings", yaml_path, ids, vocabulary, vectors, scrap, folder / "loss.csv")
     import polars as pl
 
     names = pl.read_parquet(vocabulary)["token"].to_list()
     return cost.seconds, cost.megabytes, names[2:], load_file(vectors)["embeddings"][2:]
 
 
-def gensim_peer(folder: Path, params: dict[str, object]) -> tuple[float, float, list[str], Vectors]:
+def gensim_peer(folder: Path, params: dict[str, object]) -> Run:
     """gensim's Word2Vec with the same parameters, in a process of its own."""
     out, names = folder / "gensim.npy", folder / "gensim.json"
     measured("benchmarks.embeddings", "--gensim", folder / "text.txt", json.dumps(params), out, names)
@@ -103,7 +104,9 @@ def train_gensim(text: str, params: str, out: str, names: str) -> None:
     start = time.perf_counter()
     sentences = [line.split() for line in Path(text).read_text(encoding="utf-8").splitlines()]
     start = time.perf_counter()
-    model.train(sentences, total_examples=model.corpus_count, total_words=model.corpus_total_words, epochs=p["epochs"])
+    model.train(
+        sentences, total_examples=model.corpus_count, total_words=model.corpus_total_words, epochs=p["epochs"]
+    )
     seconds = time.perf_counter() - start
     np.save(out, model.wv.vectors)
     facts = {"seconds": seconds, "megabytes": own_peak(), "words": model.wv.index_to_key}
@@ -153,7 +156,9 @@ def quality(words: list[str], vectors: Vectors, wordsets: Path) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("text", type=Path)
     parser.add_argument("wordsets", type=Path)
     parser.add_argument("--objectives", nargs="+", default=["skipgram", "cbow"])
@@ -175,7 +180,10 @@ def main() -> None:
                 "objective": objective, "loss": "negative_sampling", "dim": 100, "window": 5, "negatives": 5,
                 "noise_power": 0.75, "subsample": 1e-3, "epochs": options.epochs, "lr": 0.025, "threads": 2,
             }  # fmt: skip
-            programs = {"Firth": lambda p: firth(folder, p | changes), "gensim": lambda p: gensim_peer(folder, p)}
+            programs: dict[str, Callable[[dict[str, object]], Run]] = {
+                "Firth": lambda p: firth(folder, p | changes),
+                "gensim": lambda p: gensim_peer(folder, p),
+            }
             for program, run in programs.items():
                 if program == "gensim" and options.without_gensim:
                     continue
@@ -183,14 +191,17 @@ def main() -> None:
                 for seed in options.seeds:
                     seconds, megabytes, names, vectors = run(params | {"seed": seed})
                     rate = len(words) * options.epochs / seconds
-                    found.append([rate / 1000, seconds, megabytes, *quality(names, vectors, options.wordsets)])
+                    found.append(
+                        [rate / 1000, seconds, megabytes, *quality(names, vectors, options.wordsets)]
+                    )
                     print(objective, program, seed, found[-1], file=sys.stderr)
                 cells = [f"{objective}, {program}"]
                 for column, digits in zip(zip(*found, strict=True), (0, 0, 0, 3, 3, 3), strict=True):
                     spread = (max(column) - min(column)) / 2
                     cells.append(f"{statistics.median(column):.{digits}f} ± {spread:.{digits}f}")
                 rows.append(cells)
-    print(f"{len(words):,} words, {options.epochs} epochs; median and half the range of {len(options.seeds)} seeds; {processor()}\n")
+    print(f"{len(words):,} words, {options.epochs} epochs, seeds {options.seeds}: median and half the range")
+    print(processor(), "\n")
     print(table(["", "1000 words/s", "seconds", "MB", "WS-353", "SimLex-999", "analogies"], rows))
 
 

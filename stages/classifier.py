@@ -66,10 +66,10 @@ class Classifier(nn.Module):
         """`vectors` is (V, D); its row 0 shall be zeros."""
         super().__init__()
         # A review touches few of the V rows: their gradient is kept sparse.
-        self.embedding = nn.Embedding.from_pretrained(
-            vectors, freeze=frozen, padding_idx=PAD, sparse=True
-        )
-        self.linear = nn.Linear(vectors.shape[1], logits_for(labels))
+        words, dim = vectors.shape
+        self.embedding = nn.Embedding(words, dim, padding_idx=PAD, sparse=True)
+        self.embedding.weight = nn.Parameter(vectors, requires_grad=not frozen)
+        self.linear = nn.Linear(dim, logits_for(labels))
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """The logits of a batch."""
@@ -116,7 +116,7 @@ def batches(lengths: Tensor, count: int, generator: torch.Generator) -> Iterator
     order drawn anew."""
     shuffled = torch.randperm(len(lengths), generator=generator)
     by_length = shuffled[torch.argsort(lengths[shuffled], stable=True)]
-    parts = by_length.split(count)
+    parts = torch.split(by_length, count)
     for part in torch.randperm(len(parts), generator=generator).tolist():
         yield parts[part]
 
@@ -134,7 +134,7 @@ def score(model: nn.Module, reviews: Reviews, device: torch.device) -> Tensor:
     """The logits of all reviews of a split, (N, 1 or L), in their order."""
     order = torch.argsort(reviews.lengths, stable=True)
     logits = []
-    for rows in order.split(SCORED):
+    for rows in torch.split(order, SCORED):
         part = gather(reviews, rows, device)
         logits.append(model(part.ids, part.lengths).cpu())
     return torch.cat(logits)[torch.argsort(order)]

@@ -102,9 +102,7 @@ def skipgram(
 ) -> tuple[Update, Update, Tensor]:
     """Each centre predicts each of its context words. Returns the updates of both tables."""
     hidden = rows_of(table, blocks.centres)  # (S, P, D)
-    d_hidden, d_out, value = loss(
-        hidden, out, blocks.contexts, blocks.near, blocks.noise, negatives, watch
-    )
+    d_hidden, d_out, value = loss(hidden, out, blocks.contexts, blocks.near, blocks.noise, negatives, watch)
     return Update(blocks.centres, d_hidden), d_out, value
 
 
@@ -116,9 +114,7 @@ def cbow(
     share = blocks.near / count.clamp(min=1)  # (S, P, C)
     hidden = share @ rows_of(table, blocks.contexts)  # (S, P, D)
     itself = torch.eye(blocks.centres.shape[1]).to(count) * (count > 0)  # (S, P, P)
-    d_hidden, d_out, value = loss(
-        hidden, out, blocks.centres, itself, blocks.noise, negatives, watch
-    )
+    d_hidden, d_out, value = loss(hidden, out, blocks.centres, itself, blocks.noise, negatives, watch)
     return Update(blocks.contexts, share.transpose(1, 2) @ d_hidden), d_out, value
 
 
@@ -245,7 +241,7 @@ def blocks_of(
         near = ((offset >= -left[part]) & (offset <= right[part]) & (offset != 0)).float()
         drawn = torch.randint(len(noise), (len(near), SHARED), generator=generator)
         prepared = Blocks(centres[part], contexts[part], near, noise[drawn])
-        yield from map(Blocks._make, zip(*(tensor.split(STEP) for tensor in prepared), strict=True))
+        yield from map(Blocks._make, zip(*(torch.split(tensor, STEP) for tensor in prepared), strict=True))
 
 
 def documents(ids: Path, order: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
@@ -262,7 +258,9 @@ def documents(ids: Path, order: torch.Generator) -> Iterator[tuple[Tensor, Tenso
                 yield torch.tensor(flat, dtype=torch.int64), torch.tensor(lengths, dtype=torch.int64)
 
 
-def thin_out(ids: Tensor, lengths: Tensor, chance: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def thin_out(
+    ids: Tensor, lengths: Tensor, chance: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Documents without the words that chance has taken out of them."""
     stays = torch.rand(len(ids), generator=generator) < chance[ids]
     document = torch.arange(len(lengths)).repeat_interleave(lengths)
@@ -342,9 +340,7 @@ def train(ids: Path, counts: Tensor, params: Params) -> tuple[Tensor, Curve]:
     return table.cpu(), curve
 
 
-def main(
-    params: Path, ids: Path, vocabulary: Path, embeddings: Path, metrics: Path, curve: Path
-) -> None:
+def main(params: Path, ids: Path, vocabulary: Path, embeddings: Path, metrics: Path, curve: Path) -> None:
     choices = read_params(params, "embeddings", Params)
     counts = torch.tensor(pq.read_table(vocabulary, columns=["count"])["count"].to_numpy())
     table, losses = train(ids, counts, choices)

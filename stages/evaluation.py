@@ -49,7 +49,8 @@ def decide(chances: Floats, threshold: float) -> Ints:
     """
     if chances.shape[1] == 2:
         return (chances[:, 1] >= threshold).astype(np.int64)
-    return chances.argmax(1)
+    best: Ints = chances.argmax(1)
+    return best
 
 
 def measure(truth: Ints, chances: Floats, threshold: float) -> dict[str, float]:

@@ -3,7 +3,8 @@
 Each token becomes the number of its row in the vocabulary, and a token without a row becomes 1,
 `<unk>`: dropping it would move its neighbours together and shorten the review.
 
-    python -m stages.ids params.yaml data/tokens.parquet data/vocabulary.parquet data/ids.parquet metrics/ids.json
+    python -m stages.ids params.yaml data/tokens.parquet data/vocabulary.parquet data/ids.parquet \\
+        metrics/ids.json
 """
 
 from collections import Counter
@@ -64,9 +65,7 @@ def main(params: Path, tokens: Path, vocabulary: Path, ids: Path, metrics: Path)
     with table_writer(ids, SCHEMA) as writer:
         for batch in read_batches(tokens, columns, numbered=["tokens.list.element"]):
             lists = look_up(batch["tokens"], numbers)
-            writer.write_batch(
-                pa.record_batch([batch["id"], batch["label"], batch["split"], lists], SCHEMA)
-            )
+            writer.write_batch(pa.record_batch([batch["id"], batch["label"], batch["split"], lists], SCHEMA))
             lengths = np.diff(np.asarray(lists.offsets))
             review = np.repeat(np.arange(len(lists)), lengths)
             misses = np.bincount(review[np.asarray(lists.values) == UNK], minlength=len(lists))

@@ -75,12 +75,12 @@ def picture(words: list[str], points: NDArray[np.float64], shares: NDArray[np.fl
     plot.scatter(points[:, 0], points[:, 1], c=depth, cmap="viridis", s=14)
     for word, (x, y) in zip(words, points[:, :2], strict=True):
         # A dollar sign would begin a formula.
-        plot.annotate(
-            word.replace("$", r"\$"), (x, y), xytext=(3, 2), textcoords="offset points", fontsize=8
-        )
+        plot.annotate(word.replace("$", r"\$"), (x, y), xytext=(3, 2), textcoords="offset points", fontsize=8)
     plot.set_xlabel(f"first direction, {shares[0]:.1%} of the spread")
     plot.set_ylabel(f"second direction, {shares[1]:.1%}")
-    plot.set_title(f"The {len(words)} commonest words" + (", coloured by the third direction" if depth.any() else ""))
+    plot.set_title(
+        f"The {len(words)} commonest words" + (", coloured by the third direction" if depth.any() else "")
+    )
     plot.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -120,9 +120,11 @@ def main(
     shown = [words[n] for n in commonest]
     write_csv(words_csv, ["token", *axes[:3]], ([words[n], *points[n, :3].tolist()] for n in commonest))
     # The letters that the picture's font has no shape for are boxes, and no reason for a warning.
-    matplotlib.set_loglevel("error")
+    matplotlib.set_loglevel("ERROR")
     with atomic(png) as temporary:
-        picture(shown, points[commonest], shares).savefig(temporary, format="png", metadata={"Software": None})
+        picture(shown, points[commonest], shares).savefig(
+            temporary, format="png", metadata={"Software": None}
+        )
     write_json(
         metrics,
         {"explained": dict(zip(axes, shares.tolist(), strict=True)), "kept": float(shares.sum())},

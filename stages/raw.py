@@ -192,9 +192,7 @@ class Store:
         shares = {TEST: params.test, VALIDATION: params.validation}
         shares = {split: share for split, share in shares.items() if split not in official}
         database.create_function("deal", 1, lambda number: deal(number, shares), deterministic=True)
-        database.execute(
-            f"UPDATE review SET split = deal(draw) WHERE split IS NULL OR split = '{TRAIN}'"
-        )
+        database.execute(f"UPDATE review SET split = deal(draw) WHERE split IS NULL OR split = '{TRAIN}'")
         dropped["train"] += self._drop_held_out(TRAIN)
         dropped[UNLABELLED] = self._drop_held_out(UNLABELLED)
         return dropped

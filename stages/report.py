@@ -30,7 +30,7 @@ from plotly.offline import get_plotlyjs
 from pydantic import Field
 from safetensors.numpy import load_file
 
-from stages import LABELLED, SPLITS, UNK
+from stages import LABELLED, SPLITS, STAGES, UNK
 from stages.lib.command import run
 from stages.lib.files import atomic, read_json
 from stages.lib.params import Section, read_params, read_yaml
@@ -99,10 +99,11 @@ def surest_mistakes(predictions: pd.DataFrame, count: int, raw: Path) -> list[Mi
     is_wanted = ds.field("id").isin(pa.array(worst["id"].tolist(), pa.string()))
     rows = ds.dataset(raw).to_table(columns=["id", "text"], filter=is_wanted)
     texts = dict(zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True))
-    return [
-        Mistake(row.id, row.label, row.predicted, row.probability, texts[row.id])
-        for row in worst.itertuples()
-    ]
+    ids, labels, guesses, chances = (
+        worst[name].tolist() for name in ("id", "label", "predicted", "probability")
+    )
+    reviews = [texts[name] for name in ids]
+    return list(map(Mistake, ids, labels, guesses, chances, reviews))
 
 
 def lines(rows: list[dict[str, str]], x: str, ys: dict[str, str], y_title: str) -> go.Figure:
@@ -130,9 +131,7 @@ def roc_curves(rows: list[dict[str, str]]) -> go.Figure:
             mode="lines",
             name=escape(label, quote=False),
         )
-    figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "color": "#999"}, name="a coin"
-    )
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "color": "#999"}, name="a coin")
     return figure.update_layout(xaxis_title="false positive rate", yaxis_title="true positive rate")
 
 
@@ -143,7 +142,9 @@ def confusion_map(rows: list[dict[str, str]]) -> go.Figure:
     cells = [[count[a, b] for b in names] for a in names]
     shown = [escape(name, quote=False) for name in names]
     figure = go.Figure(
-        go.Heatmap(z=cells, x=shown, y=shown, text=cells, texttemplate="%{text}", colorscale="Blues", showscale=False)
+        go.Heatmap(
+            z=cells, x=shown, y=shown, text=cells, texttemplate="%{text}", colorscale="Blues", showscale=False
+        )
     )
     # Labels may be numbers; on a heat map they are names.
     figure.update_xaxes(title="predicted", type="category")
@@ -207,7 +208,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def render(content: dict[str, Any]) -> str:
-    """The page, from stages/report.html."""
+    """The page, from stages/report.html.jinja."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -215,7 +216,7 @@ def render(content: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html").render(content)
+    return environment.get_template("report.html.jinja").render(content)
 
 
 def main(
@@ -230,12 +231,7 @@ def main(
     report: Path,
 ) -> None:
     choices = read_params(params, "report", Params)
-    facts = {
-        stage: read_json(metrics / f"{stage}.json")
-        for stage in (
-            "raw", "tokens", "vocabulary", "ids", "tensors", "embeddings", "projection", "classifier", "evaluation",
-        )
-    }  # fmt: skip
+    facts = {stage: read_json(metrics / f"{stage}.json") for stage in STAGES[:-1]}
     words: list[str] = pd.read_parquet(vocabulary, columns=["token"])["token"].tolist()[UNK + 1 :]
     vectors = load_file(embeddings)["embeddings"][UNK + 1 :]
     points = pd.read_parquet(projection).head(choices.points)

@@ -4,7 +4,8 @@ Row 0 is `<pad>`, which fills a rectangle up. Row 1 is `<unk>`, any word without
 Then come the words of the train and unlabelled texts by count, the commonest first, ties by code
 point. The order is a fact of the texts and not of the machine: no set or hash decides it.
 
-    python -m stages.vocabulary params.yaml data/tokens.parquet data/vocabulary.parquet metrics/vocabulary.json
+    python -m stages.vocabulary params.yaml data/tokens.parquet data/vocabulary.parquet \\
+        metrics/vocabulary.json
 
 Words of validation and test get no row for themselves: a model meets them as it will meet the
 world's. Their share that has one is the coverage.
@@ -84,7 +85,9 @@ def main(params: Path, tokens: Path, vocabulary: Path, metrics: Path) -> None:
         )
     columns = [range(len(rows)), *zip(*rows, strict=True)]
     with table_writer(vocabulary, SCHEMA) as writer:
-        writer.write_batch(pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], SCHEMA))
+        writer.write_batch(
+            pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], SCHEMA)
+        )
     known = {token for token, _ in rows[2:]}
     write_json(
         metrics,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ def test_batches_hold_every_review_once_and_are_of_a_length(lengths: list[int], 
     parts = list(batches(torch.tensor(lengths), count, torch.Generator().manual_seed(0)))
     assert sorted(torch.cat(parts).tolist()) == list(range(len(lengths)))
     ranges = sorted((min(lengths[n] for n in p), max(lengths[n] for n in p)) for p in parts)
-    assert all(a[1] <= b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in pairwise(ranges))
 
 
 def test_scores_come_in_the_order_of_the_reviews() -> None:

@@ -64,7 +64,9 @@ def pairs(blocks: Blocks) -> list[tuple[int, int, list[int]]]:
     ]
 
 
-def textbook(objective: Callable, loss: Callable, table: Tensor, out: Tensor, blocks: Blocks, k: int) -> Tensor:
+def textbook(
+    objective: Callable, loss: Callable, table: Tensor, out: Tensor, blocks: Blocks, k: int
+) -> Tensor:
     """The loss as it is written in the papers, one prediction after the other."""
     total = torch.zeros((), dtype=torch.float64)
     for s, p, near in pairs(blocks):
@@ -91,7 +93,12 @@ def dense(update: embeddings.Update) -> Tensor:
 
 @pytest.mark.parametrize("objective", [skipgram, cbow])
 @pytest.mark.parametrize("loss", [negative_sampling, softmax])
-@given(seed=st.integers(0, 10_000), blocks=st.integers(1, 3), positions=st.integers(1, 6), window=st.integers(1, 3))
+@given(
+    seed=st.integers(0, 10_000),
+    blocks=st.integers(1, 3),
+    positions=st.integers(1, 6),
+    window=st.integers(1, 3),
+)
 @settings(max_examples=20, deadline=None)
 def test_the_written_out_gradient_is_autograds(
     objective: Callable, loss: Callable, seed: int, blocks: int, positions: int, window: int
@@ -110,7 +117,9 @@ def test_the_written_out_gradient_is_autograds(
 
 @given(lengths=st.lists(st.integers(0, 40), min_size=1, max_size=8), window=st.integers(1, 6))
 @settings(max_examples=30, deadline=None)
-def test_blocks_pair_exactly_the_words_within_a_window_of_one_document(lengths: list[int], window: int) -> None:
+def test_blocks_pair_exactly_the_words_within_a_window_of_one_document(
+    lengths: list[int], window: int
+) -> None:
     total = sum(lengths)
     text = torch.arange(2, 2 + total)  # every word once, so that a pair tells where it is from
     generator = torch.Generator().manual_seed(1)
@@ -123,7 +132,11 @@ def test_blocks_pair_exactly_the_words_within_a_window_of_one_document(lengths: 
                 reach[centre] = {int(blocks.contexts[s, c]) - 2 - centre for c in near}
     for place in range(total):
         offsets = reach.get(place, set())
-        mates = {o for o in range(-window, window + 1) if o and 0 <= place + o < total and document[place + o] == document[place]}
+        mates = {
+            o
+            for o in range(-window, window + 1)
+            if o and 0 <= place + o < total and document[place + o] == document[place]
+        }
         assert offsets <= mates
         drawn = max((abs(o) for o in offsets), default=0)
         assert offsets == {o for o in mates if abs(o) <= drawn}
@@ -199,7 +212,10 @@ def test_words_of_one_company_come_to_lie_together(
     assert table.dtype == torch.float32
     assert table.shape == (10, 8)
     assert not table[0].any()
-    words = [row[0] for row in vocabulary.build(vocabulary.Counter(" ".join(fruit_and_tools(400)).split()), 1, None)]
+    words = [
+        row[0]
+        for row in vocabulary.build(vocabulary.Counter(" ".join(fruit_and_tools(400)).split()), 1, None)
+    ]
     fruit = {"apple", "pear", "plum", "cherry"}
     for word, found in nearest_words(words[2:], table[2:].numpy(), words[2:], 3).items():
         assert {other in fruit for other, _ in found} == {word in fruit}

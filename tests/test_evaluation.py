@@ -100,7 +100,9 @@ def test_the_confusion_counts_every_pair() -> None:
     assert rows == [("bad", "bad", 2), ("bad", "good", 1), ("good", "bad", 1), ("good", "good", 2)]
 
 
-def test_predictions_carry_id_label_and_probability(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+def test_predictions_carry_id_label_and_probability(
+    tmp_path: Path, write_params: Callable[..., Path]
+) -> None:
     tensors = {}
     for split, texts, labels in (
         ("train", [[2], [3], [2, 2], [3]], [1, 0, 1, 0]),

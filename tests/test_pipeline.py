@@ -82,7 +82,9 @@ def test_the_command_names_every_path_that_dvc_watches_and_no_other(stage: str) 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_file_that_a_stage_imports_is_among_its_deps(stage: str) -> None:
     code = {path for path in files_of(stage, "deps") if path.startswith("stages/") and path.endswith(".py")}
-    wanted = {str(path.relative_to(ROOT)) for path in imports_of(ROOT / f"stages/{stage}.py") if path.read_text()}
+    wanted = {
+        str(path.relative_to(ROOT)) for path in imports_of(ROOT / f"stages/{stage}.py") if path.read_text()
+    }
     assert code == wanted
 
 
@@ -124,7 +126,9 @@ def test_a_stage_depends_on_its_own_params(stage: str) -> None:
 
 
 def test_no_module_is_named_like_one_of_the_standard_library() -> None:
-    names = {path.stem for folder in ("stages", "stages/lib", "tools") for path in (ROOT / folder).glob("*.py")}
+    names = {
+        path.stem for folder in ("stages", "stages/lib", "tools") for path in (ROOT / folder).glob("*.py")
+    }
     assert not names & set(sys.stdlib_module_names)
 
 

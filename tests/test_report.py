@@ -16,7 +16,17 @@ from stages import report
 from stages.lib.files import write_csv, write_json
 
 EVIL = "</script><img src=x onerror=alert(1)>"
-STAGES = ("raw", "tokens", "vocabulary", "ids", "tensors", "embeddings", "projection", "classifier", "evaluation")
+STAGES = (
+    "raw",
+    "tokens",
+    "vocabulary",
+    "ids",
+    "tensors",
+    "embeddings",
+    "projection",
+    "classifier",
+    "evaluation",
+)
 
 
 def test_neighbours_go_by_cosine_and_leave_the_word_itself_out() -> None:
@@ -63,7 +73,13 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
     guesses = {"id": ["1", "2"], "label": labels, "predicted": [labels[1]] * 2, "probability": [0.9, 0.8]}
     pd.DataFrame(guesses).to_parquet(folder / "predictions.parquet")
     names = ("vocabulary.parquet", "embeddings.safetensors", "projection.parquet", "predictions.parquet")
-    return [metrics, folder / "labels.json", folder / "raw.parquet", *(folder / n for n in names), folder / "r.html"]
+    return [
+        metrics,
+        folder / "labels.json",
+        folder / "raw.parquet",
+        *(folder / n for n in names),
+        folder / "r.html",
+    ]
 
 
 class Tags(HTMLParser):

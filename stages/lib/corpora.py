@@ -202,7 +202,7 @@ def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
             if member.isfile() and (file := archive.extractfile(member)) is not None:
                 yield member.name.removeprefix("./"), file
             # The archive remembers every member it has seen; a hundred thousand are a burden.
-            archive.members.clear()
+            archive.members.clear()  # type: ignore[attr-defined]
 
 
 def _zip_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:

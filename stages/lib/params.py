@@ -31,6 +31,7 @@ class Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping, refused where a key stands in it twice."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
@@ -51,14 +52,19 @@ for tag, pattern, first in (
     ),
 ):
     Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"^(?:{pattern})$"), first)
-# YAML 1.2 has no octal 0777 and no base 60: a row of digits is the number it looks like.
-Loader.add_constructor(
-    "tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node))
-)
-Loader.add_constructor(
-    "tag:yaml.org,2002:float",
-    lambda loader, node: float(loader.construct_scalar(node).replace(".inf", "inf").replace(".nan", "nan")),
-)
+
+
+def _int(loader: Loader, node: yaml.ScalarNode) -> int:
+    """YAML 1.2 has no octal 0777 and no base 60: a row of digits is the number it looks like."""
+    return int(loader.construct_scalar(node))
+
+
+def _float(loader: Loader, node: yaml.ScalarNode) -> float:
+    return float(loader.construct_scalar(node).lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+Loader.add_constructor("tag:yaml.org,2002:int", _int)
+Loader.add_constructor("tag:yaml.org,2002:float", _float)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -87,7 +93,9 @@ def read_params(path: Path, section: str, model: type[S]) -> S:
         if key not in known:
             raise Refusal(f"{path}: unknown section {key!r}{nearest(str(key), known)}")
     if section not in content:
-        raise Refusal(f"{path}: section {section!r} is missing; allowed keys: {', '.join(model.model_fields)}")
+        raise Refusal(
+            f"{path}: section {section!r} is missing; allowed keys: {', '.join(model.model_fields)}"
+        )
     return check(model, content[section], f"{path}: {section}")
 
 

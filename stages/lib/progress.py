@@ -14,11 +14,13 @@ class PlainLines:
     """What a bar writes to when nobody watches: whole lines instead of redrawn ones."""
 
     def write(self, text: str) -> None:
+        """Writes what there is to read in `text`, as a line."""
         line = text.strip("\r\n ")
         if line:
             sys.stderr.write(line + "\n")
 
     def flush(self) -> None:
+        """Nothing is held back."""
         sys.stderr.flush()
 
 

@@ -1,0 +1,111 @@
+"""Seconds and peak memory of each stage, and how the text stages' memory grows with the corpus.
+
+    make bench ARCHIVE=aclImdb_v1.tar.gz            # the whole table
+    make bench ARCHIVE=aclImdb_v1.tar.gz TIMES=1    # without the growth
+
+ARCHIVE is the IMDb archive or one of its layout. Each stage runs as DVC runs it, with the
+parameters of presets/imdb.args, in a temporary folder. For the growth the archive's reviews are
+written out 1, 4 and 16 times, numbered so that no two are equal.
+"""
+
+import argparse
+import tarfile
+import tempfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pooch
+import yaml
+
+from benchmarks.measure import ROOT, Cost, measured, processor, table
+from stages.lib.corpora import archive_members
+
+LIMITS = {  # seconds that a stage may take on two cores
+    "raw": 20, "tokens": 10, "vocabulary": 10, "ids": 10, "tensors": 5, "projection": 5, "classifier": 60,
+    "evaluation": 10, "report": 10,
+}  # fmt: skip
+TEXT_STAGES = ("raw", "tokens", "vocabulary", "ids")
+
+
+def preset(name: str) -> dict[str, Any]:
+    """params.yaml with the changes that an argument file in presets/ makes."""
+    params: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    for word in (ROOT / f"presets/{name}.args").read_text(encoding="utf-8").split()[1::2]:
+        key, _, value = word.partition("=")
+        section, _, parameter = key.partition(".")
+        if parameter:
+            params[section][parameter] = yaml.safe_load(value)
+        else:
+            params[section] = value
+    return params
+
+
+def run_stage(stage: str, folder: Path, archive: Path) -> Cost:
+    """Runs a stage with dvc.yaml's own command, its outputs in `folder`."""
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8").replace("${corpus}", "imdb")
+    words = yaml.safe_load(text)["stages"][stage]["cmd"].split()[2:]
+    paths = [str(ROOT / w) if w.startswith("data/corpora") else str(folder / w) for w in words[1:]]
+    return measured(words[0], *paths, FIRTH_MIRROR=str(archive))
+
+
+def write_params(folder: Path, archive: Path) -> None:
+    """The IMDb preset, for the edition of the archive that is at hand."""
+    params = preset("imdb")
+    params["raw"]["checksum"] = f"sha256:{pooch.file_hash(str(archive), alg='sha256')}"
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+def repeated(archive: Path, times: int, target: Path) -> None:
+    """An archive with every review of another one `times` times, each with its number in front."""
+    with tarfile.open(target, "w") as out:
+        for name, file in archive_members(archive):
+            text = file.read()
+            for number in range(times):
+                data = f"{number} ".encode() + text
+                member = tarfile.TarInfo(f"{name.removesuffix('.txt')}_{number}.txt")
+                member.size = len(data)
+                out.addfile(member, BytesIO(data))
+
+
+def growth(archive: Path, times: list[int]) -> list[list[str]]:
+    """Megabytes at the peak of each text stage, and seconds of all, at several sizes of corpus."""
+    rows = []
+    for factor in times:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            grown = folder / "grown.tar"
+            repeated(archive, factor, grown)
+            write_params(folder, grown)
+            costs = [run_stage(stage, folder, grown) for stage in TEXT_STAGES]
+            seconds = sum(cost.seconds for cost in costs)
+            rows.append([f"{factor}×", *(f"{cost.megabytes:.0f}" for cost in costs), f"{seconds:.0f}"])
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("--times", nargs="*", type=int, default=[1, 4, 16])
+    options = parser.parse_args()
+    archive = options.archive.resolve()
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_params(folder, archive)
+        for stage in stages:
+            cost = run_stage(stage, folder, archive)
+            limit = f"{LIMITS[stage]}" if stage in LIMITS else ""
+            rows.append([stage, f"{cost.seconds:.1f}", limit, f"{cost.megabytes:.0f}"])
+    print(f"{archive.name} with presets/imdb.args; {processor()}\n")
+    print(table(["stage", "seconds", "goal", "peak MB"], rows), "\n")
+    if len(options.times) > 1:
+        print("Peak MB of the text stages as the corpus grows, and their seconds together\n")
+        print(table(["corpus", *TEXT_STAGES, "seconds"], growth(archive, options.times)))
+
+
+if __name__ == "__main__":
+    main()

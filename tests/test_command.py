@@ -1,0 +1,77 @@
+"""Command: paths in, and one line out when something is wrong."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, refused
+
+SCRIPT = """
+from pathlib import Path
+from stages.lib.command import Refusal, run
+
+def main(source: Path, made: Path) -> None:
+    {body}
+
+if __name__ == "__main__":
+    run(main)
+"""
+
+
+def ran(folder: Path, body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """How a script `toy.py` ends whose main does `body` with the paths `source` and `made`."""
+    (folder / "toy.py").write_text(SCRIPT.format(body=body), encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "toy.py", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_main_gets_the_paths_in_order(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("kept")
+    ended = ran(tmp_path, "made.write_text(source.read_text())", "a.txt", "b.txt")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert (tmp_path / "b.txt").read_text() == "kept"
+
+
+@pytest.mark.parametrize("arguments", [(), ("a.txt",), ("a.txt", "b.txt", "c.txt")])
+def test_a_wrong_number_of_paths_tells_the_usage(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    ended = ran(tmp_path, "made.write_text('')", *arguments)
+    assert ended.returncode == 2
+    assert ended.stderr == "toy: usage: python -m stages.toy SOURCE MADE\n"
+    assert not (tmp_path / "b.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("raise Refusal(f'{source}: nothing in it')", "toy: a.txt: nothing in it"),
+        ("raise Refusal('two\\nlines,\\r\\n  indented')", "toy: two lines, indented"),
+        ("source.read_text()", "toy: a.txt: No such file or directory"),
+        ("Path('.').read_text()", "toy: .: Is a directory"),
+        ("raise OSError('disk on fire')", "toy: disk on fire"),
+        ("raise OSError(28, 'No space left on device')", "toy: No space left on device"),
+        ("raise MemoryError", "toy: out of memory; a smaller dim"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, body: str, told: str) -> None:
+    assert refused(ran(tmp_path, body, "a.txt", "b.txt"), told)
+
+
+def test_an_interrupted_run_says_what_to_do(tmp_path: Path) -> None:
+    ended = ran(tmp_path, "raise KeyboardInterrupt", "a.txt", "b.txt")
+    assert ended.returncode == 130
+    assert ended.stderr == "toy: interrupted; nothing was written, run it again\n"
+
+
+def test_a_mistake_in_the_code_keeps_its_traceback(tmp_path: Path) -> None:
+    ended = ran(tmp_path, "raise KeyError('a bug')", "a.txt", "b.txt")
+    assert ended.returncode == 1
+    assert "Traceback" in ended.stderr

@@ -1,0 +1,130 @@
+"""Files: whole or not at all, and the same bytes for the same content."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.lib.files import atomic, read_json, rounded, write_csv, write_json
+
+FIGURES = st.floats(allow_nan=False, allow_infinity=False)
+CONTENT = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), FIGURES, st.text(max_size=5)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def listed(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def interrupt(path: Path, written: str) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(written)
+        raise KeyboardInterrupt
+
+
+def test_a_block_that_ends_well_replaces_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with atomic(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+        assert temporary.parent == path.parent
+    assert path.read_text() == "new"
+    assert listed(tmp_path) == ["a.txt"]
+
+
+def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(path, "half")
+    assert path.read_text() == "old"
+    assert listed(tmp_path) == ["a.txt"]
+
+
+def test_a_block_that_raises_where_there_was_no_file_leaves_none(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(tmp_path / "a.txt", "half")
+    assert listed(tmp_path) == []
+
+
+def test_a_block_that_writes_nothing_is_an_error_and_leaves_the_old_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(FileNotFoundError), atomic(tmp_path / "a.txt"):
+        pass
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    write_json(tmp_path / "a" / "b" / "c.json", {})
+    assert (tmp_path / "a" / "b" / "c.json").read_text() == "{}\n"
+
+
+def test_json_is_sorted_rounded_and_readable_as_worked_by_hand(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"ü": "naïve 映画", "b": [1, 2.0, 1 / 3], "a": {"z": None, "y": -0.0, "x": True}})
+    assert path.read_text(encoding="utf-8") == (
+        '{\n  "a": {\n    "x": true,\n    "y": 0.0,\n    "z": null\n  },\n'
+        '  "b": [\n    1,\n    2.0,\n    0.333333\n  ],\n  "ü": "naïve 映画"\n}\n'
+    )
+
+
+@pytest.mark.parametrize("figure", [math.nan, math.inf, -math.inf])
+def test_json_without_a_meaning_is_refused_and_the_old_file_stays(tmp_path: Path, figure: float) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"loss": 1.0})
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"loss": [{"deep": figure}]})
+    assert path.read_bytes() == before
+    assert listed(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize(
+    ("figure", "wanted"),
+    [(0.1234565001, 0.123457), (1e-7, 0.0), (-1e-7, 0.0), (-0.0, 0.0), (1234567.0, 1234567.0), (2, 2)],
+)
+def test_a_figure_has_six_digits_and_zero_no_sign(figure: float, wanted: float) -> None:
+    assert repr(rounded(figure)) == repr(wanted)
+
+
+@given(figure=FIGURES)
+def test_rounding_moves_no_figure_far_and_none_twice(figure: float) -> None:
+    once = rounded(figure)
+    assert once == pytest.approx(figure, abs=5.01e-7, rel=1e-15)
+    assert repr(rounded(once)) == repr(once)
+    assert repr(once) != "-0.0"
+
+
+@given(content=st.dictionaries(st.text(max_size=3), CONTENT, max_size=4))
+def test_the_order_of_keys_changes_no_byte(
+    tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]
+) -> None:
+    folder = tmp_path_factory.mktemp("json")
+    write_json(folder / "a.json", content)
+    write_json(folder / "b.json", dict(reversed(content.items())))
+    assert (folder / "a.json").read_bytes() == (folder / "b.json").read_bytes()
+    assert read_json(folder / "a.json") == rounded(content)
+    json.loads((folder / "a.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+
+
+def test_a_csv_table_is_rounded_and_quoted_as_worked_by_hand(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    write_csv(path, ["label", "loss"], [("a, b", 1 / 3), ('say "naïve"', -0.0), ("c", 3)])
+    assert path.read_bytes() == 'label,loss\n"a, b",0.333333\n"say ""naïve""",0.0\nc,3\n'.encode()
+
+
+def test_a_csv_table_that_fails_half_way_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    write_csv(path, ["a"], [(1,)])
+    with pytest.raises(ZeroDivisionError):
+        write_csv(path, ["a"], ((1 / n,) for n in (2, 1, 0)))
+    assert path.read_text() == "a\n1\n"
+    assert listed(tmp_path) == ["a.csv"]

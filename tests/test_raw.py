@@ -1,0 +1,774 @@
+"""Raw: who is dealt where, what is dropped, how labels are numbered, and what is refused."""
+
+import csv
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages import LABELLED, SPLITS
+from stages.lib.command import Refusal
+from stages.raw import Params, Review, Store, clean, deal, draw, label_names, main
+from tests.conftest import ROOT, refused
+
+CHOICES = {"validation": 0.1, "test": 0.2, "salt": "firth", "checksum": None}
+CORPORA = ROOT / "data" / "corpora"
+COLUMNS = {"text": "text", "label": "label"}
+SPLIT_COLUMNS = {**COLUMNS, "split": "split"}
+TABLE: list[tuple[object, ...]] = [(f"review {n}", ("bad", "good")[n % 2]) for n in range(60)]
+
+Made = tuple[list[dict[str, Any]], list[str], dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def _no_mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("FIRTH_MIRROR", raising=False)
+    monkeypatch.setenv("FIRTH_CACHE", str(tmp_path / "cache"))
+
+
+def csv_bytes(rows: Iterable[Sequence[object]], header: Sequence[str] = ("text", "label")) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows([header, *rows])
+    return text.getvalue().encode()
+
+
+def jsonl_bytes(rows: Iterable[dict[str, object]]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def parquet_bytes(**columns: object) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
+def noise(number: int) -> str:
+    """About a thousand letters that compress badly."""
+    return "".join(hashlib.sha512(f"{number} {n}".encode()).hexdigest() for n in range(8))
+
+
+def tar_bytes(members: Iterable[tuple[str, str]], compression: str = "gz") -> bytes:
+    file = io.BytesIO()
+    mode: Any = f"w:{compression}"
+    with tarfile.open(fileobj=file, mode=mode) as archive:
+        for name, text in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return file.getvalue()
+
+
+def zip_bytes(members: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def corpus(folder: Path, content: bytes, name: str = "reviews.csv", **source: object) -> Path:
+    """A corpus of one file; a table's columns are text and label unless told otherwise."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(content)
+    given = {"origin": "made up", "licence": "none", "file": name, "columns": COLUMNS, **source}
+    whole = {key: value for key, value in given.items() if value is not None}
+    (folder / "source.yaml").write_text(yaml.safe_dump(whole, sort_keys=False))
+    return folder
+
+
+def paths(folder: Path, **choices: object) -> list[Path]:
+    """Params written beside a corpus, and where its reviews, label names and metrics go."""
+    folder.mkdir(exist_ok=True)
+    params = folder / "params.yaml"
+    params.write_text(yaml.safe_dump({"raw": CHOICES | choices}))
+    return [
+        params,
+        folder / "made" / "raw.parquet",
+        folder / "made" / "labels.json",
+        folder / "made" / "raw.json",
+    ]
+
+
+def made(folder: Path, out: Path | None = None, **choices: object) -> Made:
+    """The reviews, label names and metrics that the stage makes of the corpus in `folder`."""
+    params, raw, labels, metrics = paths(out or folder, **choices)
+    main(params, folder, raw, labels, metrics)
+    names = json.loads(labels.read_text(encoding="utf-8"))["labels"]
+    return pq.read_table(raw).to_pylist(), names, json.loads(metrics.read_text(encoding="utf-8"))
+
+
+def refuses(folder: Path, match: str, **choices: object) -> None:
+    with pytest.raises(Refusal, match=match):
+        made(folder, **choices)
+    assert not list(folder.glob("made/*"))
+
+
+def split_of(rows: list[dict[str, Any]]) -> dict[str, str]:
+    return {row["text"]: row["split"] for row in rows}
+
+
+def texts_in(rows: Iterable[dict[str, Any]], *splits: str) -> list[str]:
+    return sorted(row["text"] for row in rows if row["split"] in splits)
+
+
+def stored(
+    found: Iterable[Review], salt: str = "firth", **choices: float
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """What the store deals to whom, and what it drops; labels are a and b."""
+    store = Store(salt)
+    store.add(found)
+    dropped = store.deal(Params(**{**CHOICES, **choices, "salt": salt}))  # type: ignore[arg-type]
+    batches = store.batches({None: None, "a": 0, "b": 1})
+    return [row for batch in batches for row in batch.to_pylist()], dropped
+
+
+def official(train: int = 12, **others: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """Rows of (text, label, split): some of train, and those given for each other split."""
+    rows: list[tuple[object, ...]] = [(f"train {n}", ("bad", "good")[n % 2], "train") for n in range(train)]
+    return rows + [(*row, split) for split, given in others.items() for row in given]
+
+
+HELD_OUT: dict[str, Sequence[tuple[object, ...]]] = {
+    "validation": [("v0", "bad"), ("v1", "good")],
+    "test": [("t0", "bad"), ("t1", "good"), ("t2", "good")],
+}
+
+
+def test_a_text_draws_the_number_worked_out_by_hand() -> None:
+    # The first eight bytes of BLAKE2b, and so the splits of every corpus dealt so far.
+    digest = hashlib.blake2b(b"firth\0a fine film", digest_size=8).hexdigest()
+    assert digest == "77add2fde134421a"
+    assert draw("a fine film", "firth") == int(digest, 16) / 2**64
+
+
+@pytest.mark.parametrize(
+    ("number", "split"),
+    [
+        (0.0, "test"),
+        (0.199, "test"),
+        (0.2, "validation"),
+        (0.299, "validation"),
+        (0.301, "train"),
+        (1.0, "train"),
+    ],
+)
+def test_the_unit_interval_is_cut_at_the_shares(number: float, split: str) -> None:
+    assert deal(number, {"test": 0.2, "validation": 0.1}) == split
+
+
+def test_a_corpus_with_its_own_splits_comes_out_as_worked_by_hand(tmp_path: Path) -> None:
+    rows = official(**HELD_OUT, unlabelled=[("who knows", "")])
+    reviews, names, metrics = made(
+        corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
+    )
+    assert names == ["bad", "good"]
+    assert reviews == [
+        *({"id": str(n + 1), "text": f"train {n}", "label": n % 2, "split": "train"} for n in range(12)),
+        {"id": "13", "text": "v0", "label": 0, "split": "validation"},
+        {"id": "14", "text": "v1", "label": 1, "split": "validation"},
+        {"id": "15", "text": "t0", "label": 0, "split": "test"},
+        {"id": "16", "text": "t1", "label": 1, "split": "test"},
+        {"id": "17", "text": "t2", "label": 1, "split": "test"},
+        {"id": "18", "text": "who knows", "label": None, "split": "unlabelled"},
+    ]
+    assert metrics == {
+        "reviews": {"train": 12, "validation": 2, "test": 3, "unlabelled": 1},
+        "labels": {
+            "train": {"bad": 6, "good": 6},
+            "validation": {"bad": 1, "good": 1},
+            "test": {"bad": 1, "good": 2},
+        },
+        "dropped": {"train": 0, "unlabelled": 0, "unlabelled_test": 0},
+    }
+
+
+@given(
+    extra=st.lists(st.tuples(st.text(max_size=20), st.sampled_from(["bad", "good", ""])), max_size=5),
+    place=st.integers(0, len(TABLE)),
+)
+@settings(max_examples=12, deadline=None)
+def test_adding_a_row_moves_no_other_row(
+    tmp_path_factory: pytest.TempPathFactory, extra: list[tuple[str, str]], place: int
+) -> None:
+    folder = tmp_path_factory.mktemp("corpus")
+    before = split_of(made(corpus(folder, csv_bytes(TABLE)))[0])
+    grown = csv_bytes([*TABLE[:place], *extra, *TABLE[place:]])
+    after = [row for row in made(corpus(folder, grown))[0] if row["label"] is not None]
+    assert len(before) == 60
+    assert before.items() <= split_of(after).items()
+
+
+REVIEWS = st.builds(
+    Review,
+    id=st.just("0"),
+    text=st.sampled_from([f"text {n}" for n in range(12)]),
+    label=st.sampled_from(["a", "b", None]),
+    split=st.sampled_from([*SPLITS, None]),
+)
+
+
+@given(texts=st.lists(st.text(max_size=2), max_size=40))
+def test_equal_texts_never_straddle_splits(texts: list[str]) -> None:
+    rows, _ = stored(
+        [Review(str(n), text, "ab"[n % 2], None) for n, text in enumerate(texts)], test=0.3, validation=0.3
+    )
+    assert len(rows) == len(texts)
+    assert len({(row["text"], row["split"]) for row in rows}) == len({row["text"] for row in rows})
+
+
+@given(found=st.lists(REVIEWS, max_size=40))
+def test_what_is_held_out_is_never_learnt_from_whatever_the_corpus_says(found: list[Review]) -> None:
+    rows, dropped = stored(found, test=0.3, validation=0.3)
+    held, learnt = texts_in(rows, "validation", "test"), texts_in(rows, "train", "unlabelled")
+    assert not set(held) & set(learnt)
+    assert len(rows) + sum(dropped.values()) == len(found)
+
+
+@given(found=st.lists(REVIEWS.filter(lambda review: review.label is not None), max_size=40))
+def test_what_the_corpus_holds_out_stays_held_out(found: list[Review]) -> None:
+    rows, _ = stored(found)
+    for split in ("validation", "test"):
+        wanted = Counter(review.text for review in found if review.split == split)
+        assert not wanted - Counter(texts_in(rows, split))
+        if wanted:
+            assert wanted == Counter(texts_in(rows, split))
+
+
+def test_the_shares_are_about_right() -> None:
+    rows, _ = stored(Review(str(n), f"review {n}", "ab"[n % 2], None) for n in range(5000))
+    counts = Counter(row["split"] for row in rows)
+    assert counts["test"] / 5000 == pytest.approx(0.2, abs=0.02)
+    assert counts["validation"] / 5000 == pytest.approx(0.1, abs=0.015)
+    assert counts["train"] / 5000 == pytest.approx(0.7, abs=0.02)
+
+
+def test_another_salt_deals_otherwise(tmp_path: Path) -> None:
+    folder = corpus(tmp_path, csv_bytes(TABLE))
+    assert split_of(made(folder, salt="one")[0]) != split_of(made(folder, salt="two")[0])
+
+
+def test_a_larger_test_share_only_adds_to_test(tmp_path: Path) -> None:
+    folder = corpus(tmp_path, csv_bytes(TABLE))
+    small, large = (set(texts_in(made(folder, test=share)[0], "test")) for share in (0.2, 0.4))
+    assert small < large
+
+
+def test_the_corpuss_own_names_of_splits_are_translated(tmp_path: Path) -> None:
+    other = {"train": "tr", "validation": "dev", "test": "2"}
+    rows = [(text, label, other[str(split)]) for text, label, split in official(**HELD_OUT)]
+    folder = corpus(
+        tmp_path,
+        csv_bytes(rows, tuple(SPLIT_COLUMNS)),
+        columns=SPLIT_COLUMNS,
+        splits={"tr": "train", "dev": "validation", 2: "test"},
+    )
+    counts = made(folder)[2]["reviews"]
+    assert counts == {"train": 12, "validation": 2, "test": 3, "unlabelled": 0}
+
+
+def test_a_missing_validation_split_is_carved_from_train_alone(tmp_path: Path) -> None:
+    test = [(f"test {n}", ("bad", "good")[n % 2]) for n in range(30)]
+    rows = official(60, test=test)
+    folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
+    reviews, _, _ = made(folder, validation=0.3)
+    assert texts_in(reviews, "test") == sorted(text for text, _ in test)
+    assert texts_in(reviews, "train", "validation") == sorted(f"train {n}" for n in range(60))
+    wanted = [f"train {n}" for n in range(60) if draw(f"train {n}", "firth") < 0.3]
+    assert texts_in(reviews, "validation") == sorted(wanted)
+
+
+def test_a_missing_test_split_is_carved_from_train_alone(tmp_path: Path) -> None:
+    rows = official(60, validation=HELD_OUT["validation"])
+    folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
+    reviews, _, _ = made(folder)
+    assert texts_in(reviews, "validation") == ["v0", "v1"]
+    assert texts_in(reviews, "test") == sorted(
+        f"train {n}" for n in range(60) if draw(f"train {n}", "firth") < 0.2
+    )
+
+
+def test_texts_that_are_held_out_are_dropped_from_what_is_learnt_and_counted(tmp_path: Path) -> None:
+    rows = official(**HELD_OUT, unlabelled=[("t0", ""), ("v0", ""), ("t1", ""), ("new", "")])
+    rows += [("t0", "good", "train"), ("t0", "bad", "train"), ("v1", "good", "train")]
+    folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
+    reviews, _, metrics = made(folder)
+    assert metrics["dropped"] == {"train": 3, "unlabelled": 3, "unlabelled_test": 0}
+    assert texts_in(reviews, "unlabelled") == ["new"]
+    assert metrics["reviews"] == {"train": 12, "validation": 2, "test": 3, "unlabelled": 1}
+
+
+def test_texts_that_differ_by_a_line_break_tag_alone_are_the_same(tmp_path: Path) -> None:
+    rows = [*official(**HELD_OUT), ("x<br />y", "good", "train"), ("x y", "good", "test")]
+    folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
+    assert made(folder)[2]["dropped"]["train"] == 1
+
+
+def test_rows_without_a_label_are_unlabelled(tmp_path: Path) -> None:
+    folder = corpus(tmp_path, csv_bytes([*TABLE, ("no label", ""), ("blank label", "  ")]))
+    reviews, _, metrics = made(folder)
+    assert texts_in(reviews, "unlabelled") == ["blank label", "no label"]
+    assert all((row["label"] is None) == (row["split"] == "unlabelled") for row in reviews)
+    assert metrics["reviews"]["unlabelled"] == 2
+
+
+def test_unlabelled_rows_of_a_held_out_split_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = [*official(**HELD_OUT), ("?", "", "test"), ("??", "", "validation"), ("???", "", "train")]
+    folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
+    reviews, _, metrics = made(folder)
+    assert metrics["dropped"] == {"train": 0, "unlabelled": 0, "unlabelled_test": 2}
+    assert metrics["reviews"] == {"train": 12, "validation": 2, "test": 3, "unlabelled": 1}
+    assert texts_in(reviews, "unlabelled") == ["???"]
+
+
+def test_a_test_split_without_any_label_is_dealt_from_train(tmp_path: Path) -> None:
+    rows = [*official(60), ("no label 1", "", "test"), ("no label 2", "", "test")]
+    folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
+    metrics = made(folder)[2]
+    assert metrics["dropped"]["unlabelled_test"] == 2
+    assert metrics["reviews"]["test"] > 0
+
+
+@pytest.mark.parametrize("label", ["-1", "good"])
+def test_a_label_in_the_unlabelled_split_stands_for_none(tmp_path: Path, label: str) -> None:
+    rows = official(**HELD_OUT, unlabelled=[("who knows", label)])
+    folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
+    reviews, names, _ = made(folder)
+    assert names == ["bad", "good"]
+    assert [row["label"] for row in reviews if row["split"] == "unlabelled"] == [None]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Good.<br /><br />Long.", "Good.  Long."),
+        ("a<br>b<BR/>c<br  />d", "a b c d"),
+        ("<b>bold</b> <break>", "<b>bold</b> <break>"),
+        ("half \ud83d of a face", "half ? of a face"),
+        ("", ""),
+    ],
+)
+def test_line_break_tags_become_spaces_and_all_else_stays(text: str, wanted: str) -> None:
+    assert clean(text) == wanted
+
+
+TEXTS = st.text(max_size=30).filter(lambda text: "<br" not in text.lower())
+
+
+@given(texts=st.lists(TEXTS, max_size=8))
+@settings(max_examples=15, deadline=None)
+def test_any_text_passes_unchanged(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+    rows = [
+        *TABLE,
+        *((text, "good") for text in ["", "naïve 映画 👍🏽 كتاب", 'two\nlines, "quoted"', *texts]),
+    ]
+    reviews = made(corpus(tmp_path_factory.mktemp("corpus"), csv_bytes(rows)))[0]
+    assert sorted(row["text"] for row in reviews) == sorted(str(text) for text, _ in rows)
+
+
+def test_a_null_text_is_an_empty_one(tmp_path: Path) -> None:
+    rows = [{"text": text, "label": label} for text, label in [*TABLE, (None, "good")]]
+    reviews = made(corpus(tmp_path, jsonl_bytes(rows), "r.jsonl"))[0]
+    assert "" in split_of(reviews)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "names"),
+    [
+        ("neg", "pos", ["neg", "pos"]),
+        (0, 1, ["0", "1"]),
+        (0.0, 1.0, ["0", "1"]),
+        (-1, 0.5, ["-1", "0.5"]),
+        (9, 10, ["9", "10"]),
+        ("9", "10", ["9", "10"]),
+        (False, True, ["False", "True"]),
+        ("10", "one", ["10", "one"]),
+        ("ja", "nej ✓", ["ja", "nej ✓"]),
+    ],
+)
+def test_labels_of_any_type_are_numbered_in_order(
+    tmp_path: Path, low: object, high: object, names: list[str]
+) -> None:
+    rows = [{"text": text, "label": high if label == "good" else low} for text, label in TABLE]
+    reviews, found, metrics = made(corpus(tmp_path, jsonl_bytes(rows), "r.jsonl"))
+    assert found == names
+    assert {row["label"] for row in reviews if row["text"] in ("review 1", "review 3")} == {1}
+    assert set(metrics["labels"]["train"]) == set(names)
+
+
+def test_one_label_written_three_ways_is_one_label(tmp_path: Path) -> None:
+    rows = [
+        {"text": text, "label": (1, 1.0, "1", " 1 ")[n % 4] if n > 30 else 0}
+        for n, (text, _) in enumerate(TABLE)
+    ]
+    assert made(corpus(tmp_path, jsonl_bytes(rows), "r.jsonl"))[1] == ["0", "1"]
+
+
+def test_more_than_two_labels_are_numbered_by_value(tmp_path: Path) -> None:
+    rows = [(f"review {n}", n % 11) for n in range(300)]
+    reviews, names, metrics = made(corpus(tmp_path, csv_bytes(rows)))
+    assert names == [str(n) for n in range(11)]
+    assert all(row["label"] == int(row["text"].split()[1]) % 11 for row in reviews)
+    assert sum(sum(metrics["labels"][split].values()) for split in LABELLED) == 300
+
+
+def test_the_order_of_labels_in_source_yaml_is_the_order_of_their_numbers(tmp_path: Path) -> None:
+    folder = corpus(tmp_path, csv_bytes(TABLE), labels={"good": "positive", "bad": "negative"})
+    reviews, names, metrics = made(folder)
+    assert names == ["positive", "negative"]
+    assert all(row["label"] == 1 - int(row["text"].split()[1]) % 2 for row in reviews)
+    assert set(metrics["labels"]["train"]) == {"negative", "positive"}
+
+
+def test_two_labels_of_one_name_are_one_label(tmp_path: Path) -> None:
+    stars = {1: "negative", 2: "negative", 4: "positive", 5: "positive"}
+    rows = [(f"review {n}", (1, 2, 4, 5)[n % 4]) for n in range(100)]
+    reviews, names, metrics = made(corpus(tmp_path, csv_bytes(rows), labels=stars))
+    assert names == ["negative", "positive"]
+    assert all(row["label"] == int(row["text"].split()[1]) % 4 // 2 for row in reviews)
+    assert sum(sum(metrics["labels"][split].values()) for split in LABELLED) == 100
+
+
+@given(
+    labels=st.sets(st.sampled_from(["nan", "inf", "-inf", "1", "2", "10", "1.0", "good", "x"])),
+    turn=st.randoms(),
+)
+def test_the_order_of_labels_hangs_on_nothing_but_the_labels(labels: set[str], turn: Any) -> None:
+    hashed = sorted(labels)
+    turn.shuffle(hashed)
+    # A set's order changes from process to process; a dictionary's keys stand in for such a set.
+    assert list(label_names(dict.fromkeys(hashed), {})) == list(label_names(labels, {}))
+
+
+def test_the_rows_of_a_table_may_have_names_of_their_own(tmp_path: Path) -> None:
+    rows = [(text, label, f"tt{n:03}") for n, (text, label) in enumerate(TABLE)]
+    folder = corpus(tmp_path, csv_bytes(rows, ("text", "label", "film")), columns={**COLUMNS, "id": "film"})
+    assert {row["id"] for row in made(folder)[0]} == {f"tt{n:03}" for n in range(60)}
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.tsv", "r.jsonl", "r.parquet"])
+def test_all_forms_of_a_table_give_the_same_bytes(tmp_path: Path, name: str) -> None:
+    texts, labels = zip(*TABLE, strict=True)
+    forms = {
+        "r.csv": csv_bytes(TABLE),
+        "r.tsv": "\n".join(f"{a}\t{b}" for a, b in [("text", "label"), *TABLE]).encode(),
+        "r.jsonl": jsonl_bytes({"label": label, "text": text} for text, label in TABLE),
+        "r.parquet": parquet_bytes(text=texts, label=labels, other=labels),
+    }
+    made(corpus(tmp_path / "csv", forms["r.csv"]))
+    made(corpus(tmp_path / "form", forms[name], name))
+    for file in ("raw.parquet", "labels.json", "raw.json"):
+        one, other = ((tmp_path / folder / "made" / file).read_bytes() for folder in ("csv", "form"))
+        assert one == other
+
+
+def test_parquet_labels_may_be_integers_floats_with_gaps_or_categories(tmp_path: Path) -> None:
+    texts = [text for text, _ in TABLE]
+    numbers = [n % 2 for n in range(60)]
+    forms = {
+        "integers": pa.array(numbers, pa.int8()),
+        "floats": pa.array([float(n) for n in numbers]),
+        "categories": pa.array([str(n) for n in numbers]).dictionary_encode(),
+    }
+    for form, labels in forms.items():
+        assert made(corpus(tmp_path / form, parquet_bytes(text=texts, label=labels), "r.parquet"))[1] == [
+            "0",
+            "1",
+        ]
+    gaps = pa.array([float("nan"), None, *map(float, numbers[2:])])
+    metrics = made(corpus(tmp_path / "gaps", parquet_bytes(text=texts, label=gaps), "r.parquet"))[2]
+    assert metrics["reviews"]["unlabelled"] == 2
+
+
+def test_another_process_gives_the_same_bytes(tmp_path: Path, stage: Callable[..., Any]) -> None:
+    rows = [(f"review {n}", f"label {n % 7}") for n in range(200)]
+    folder = corpus(tmp_path, csv_bytes(rows))
+    made(folder)
+    params, *first = paths(folder)
+    second = [tmp_path / "again" / path.name for path in first]
+    stage("raw", params, folder, *second, PYTHONHASHSEED="7").check_returncode()
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def imdb_members() -> list[tuple[str, str]]:
+    members = [
+        (f"aclImdb/{split}/{label}/{n}_{rating}.txt", f"A {label} film,<br />{split} {n}.")
+        for split in ("train", "test")
+        for label, rating in (("neg", 1), ("pos", 9))
+        for n in range(12)
+    ]
+    members += [(f"aclImdb/train/unsup/{n}_0.txt", f"Who knows, {n}.") for n in range(5)]
+    members += [("aclImdb/README", "read me"), ("aclImdb/train/urls_pos.txt", "not a review")]
+    return [*members, ("aclImdb/train/pos/notes.feat", "0:1"), ("aclImdb/train/pos/deep/1.txt", "too deep")]
+
+
+def imdb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: list[tuple[str, str]], as_folder: bool
+) -> Made:
+    mirror = tmp_path / "mirror"
+    mirror.mkdir(exist_ok=True)
+    archive = mirror / ("aclImdb_v1.tar.gz" if as_folder else "copy.tar.gz")
+    archive.write_bytes(tar_bytes(members))
+    monkeypatch.setenv("FIRTH_MIRROR", str(mirror if as_folder else archive))
+    checksum = "sha256:" + hashlib.sha256(archive.read_bytes()).hexdigest()
+    return made(CORPORA / "imdb", tmp_path / "out", checksum=checksum, validation=0.3)
+
+
+@pytest.mark.parametrize("as_folder", [True, False])
+def test_imdbs_folders_become_labels_and_splits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_folder: bool
+) -> None:
+    reviews, names, metrics = imdb(tmp_path, monkeypatch, imdb_members(), as_folder)
+    assert names == ["negative", "positive"]
+    counts = metrics["reviews"]
+    assert (counts["train"] + counts["validation"], counts["test"], counts["unlabelled"]) == (24, 24, 5)
+    assert len(reviews) == 53
+    found = {row["id"]: row for row in reviews}
+    assert found["aclImdb/test/pos/3_9"] == {
+        "id": "aclImdb/test/pos/3_9", "text": "A pos film, test 3.", "label": 1, "split": "test",
+    }  # fmt: skip
+    assert found["aclImdb/train/unsup/4_0"]["label"] is None
+
+
+def test_the_order_of_files_in_an_archive_changes_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = sorted(imdb_members())
+    out = tmp_path / "out" / "made"
+    written = []
+    for order in (members, members[::-1], members[1::2] + members[::2]):
+        imdb(tmp_path, monkeypatch, order, as_folder=True)
+        written.append([(out / name).read_bytes() for name in ("raw.parquet", "labels.json", "raw.json")])
+    assert written[0] == written[1] == written[2]
+
+
+def test_names_that_begin_with_a_dot_and_a_slash_are_the_same_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = imdb(tmp_path, monkeypatch, imdb_members(), as_folder=True)
+    dotted = [(f"./{name}", text) for name, text in imdb_members()]
+    assert imdb(tmp_path, monkeypatch, dotted, as_folder=True) == plain
+
+
+def test_sst2s_zip_of_tables_keeps_a_lone_quotation_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = "sentence\tlabel\n" + "".join(f'a "film {n} \t{n % 2}\n' for n in range(40))
+    dev = 'sentence\tlabel\n" lone\t1\ntwo "" marks\t0\n'
+    members = {
+        "SST-2/test.tsv": b"index\tsentence\n",
+        "SST-2/dev.tsv": dev.encode(),
+        "SST-2/train.tsv": train.encode(),
+    }
+    (tmp_path / "SST-2.zip").write_bytes(zip_bytes(members))
+    monkeypatch.setenv("FIRTH_MIRROR", str(tmp_path))
+    checksum = hashlib.md5((tmp_path / "SST-2.zip").read_bytes()).hexdigest()
+    reviews, names, metrics = made(CORPORA / "sst2", tmp_path / "out", checksum=f"md5:{checksum}")
+    assert names == ["negative", "positive"]
+    assert metrics["reviews"]["train"] + metrics["reviews"]["validation"] == 40
+    assert [(row["id"], row["text"], row["label"]) for row in reviews if row["split"] == "test"] == [
+        ("test/1", '" lone', 1),
+        ("test/2", 'two "" marks', 0),
+    ]
+
+
+def test_the_sample_is_dealt_with_every_label_in_every_split(tmp_path: Path) -> None:
+    _, names, metrics = made(CORPORA / "sample", tmp_path)
+    assert names == ["negative", "positive"]
+    assert all(metrics["labels"][split][name] > 10 for split in LABELLED for name in names)
+
+
+ONE_LINE: dict[str, tuple[bytes, dict[str, object], tuple[str, ...]]] = {
+    "missing column": (
+        csv_bytes(TABLE, ("txet", "label")),
+        {},
+        ("reviews.csv: no column 'text'", "txet, label"),
+    ),
+    "not UTF-8": (
+        csv_bytes(TABLE) + "na\xefve,good\n".encode("latin-1"),
+        {},
+        ("reviews.csv, row 62", "UTF-8", "0xef"),
+    ),
+    "unknown key": (csv_bytes(TABLE), {"licnce": "none"}, ("source.yaml.licnce", "did you mean licence?")),
+}
+
+
+@pytest.mark.parametrize("case", ONE_LINE)
+def test_bad_input_ends_with_one_line_and_nothing_written(
+    tmp_path: Path, stage: Callable[..., subprocess.CompletedProcess[str]], case: str
+) -> None:
+    content, source, told = ONE_LINE[case]
+    params, *outputs = paths(corpus(tmp_path, content, **source))
+    assert refused(stage("raw", params, tmp_path, *outputs), "raw: ", *told)
+    assert not list(tmp_path.glob("made/*"))
+
+
+def test_an_unknown_corpus_is_told_those_there_are(tmp_path: Path, stage: Callable[..., Any]) -> None:
+    params, *outputs = paths(tmp_path)
+    ended = stage("raw", params, CORPORA / "sampel", *outputs)
+    assert refused(ended, "'sampel'", "did you mean sample?", "imdb, sample, sst2")
+    assert not list(tmp_path.glob("made/*"))
+
+
+MANY = [(f"review {n}", f"label {n}") for n in range(1200)]
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "the file is empty"),
+        (b"\n\n", "the file is empty"),
+        (b"text,label\n", "found no rows"),
+        (csv_bytes((text, "good") for text, _ in TABLE), r"found the labels \['good'\], wanted at least two"),
+        (csv_bytes((text, "") for text, _ in TABLE), r"found the labels \[\]"),
+        (csv_bytes(TABLE[:9]), "wanted at least 10"),
+        (csv_bytes(MANY), "1200 different values"),
+        (csv_bytes([*TABLE, ("a", "good", "b")]), "row 62: 3 cells, but the header has 2"),
+        (csv_bytes([*TABLE, ("a",)]), "row 62: 1 cells"),
+        (csv_bytes(TABLE) + b'"never closed,good\n', "row 62: unexpected end of data"),
+        (csv_bytes(TABLE).decode().encode("utf-16"), "row 1: not UTF-8"),
+    ],
+)
+def test_a_table_to_learn_nothing_from_is_refused(tmp_path: Path, content: bytes, match: str) -> None:
+    refuses(corpus(tmp_path, content), match)
+
+
+@pytest.mark.parametrize(
+    ("labels", "match"),
+    [
+        (
+            {"bad": "negative", "good": "positive", "so-so": "neutral"},
+            "no train review has the label 'so-so'",
+        ),
+        ({"bad": "negative"}, "label 'good' is not in source.yaml's labels: bad"),
+    ],
+)
+def test_labels_that_do_not_fit_the_table_are_refused(
+    tmp_path: Path, labels: dict[str, str], match: str
+) -> None:
+    refuses(corpus(tmp_path, csv_bytes(TABLE), labels=labels), match)
+
+
+def test_a_label_that_only_the_test_split_has_is_refused(tmp_path: Path) -> None:
+    rows = [*official(**HELD_OUT), ("new", "unheard of", "test")]
+    folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
+    refuses(folder, "no train review has the label 'unheard of'")
+
+
+def test_an_unknown_split_is_refused_with_the_nearest_and_where_to_say_what_it_means(tmp_path: Path) -> None:
+    rows = [*official(**HELD_OUT), ("new", "good", "tests")]
+    folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
+    refuses(folder, "split 'tests'; did you mean test?.*under `splits:` in source.yaml")
+
+
+def test_shares_that_leave_nothing_to_learn_from_are_refused(tmp_path: Path) -> None:
+    refuses(corpus(tmp_path, csv_bytes(TABLE)), "0 labelled train reviews", test=0.5, validation=0.5)
+
+
+def test_an_empty_split_is_refused_with_the_parameter_to_raise(tmp_path: Path) -> None:
+    refuses(
+        corpus(tmp_path, csv_bytes(TABLE)),
+        "no review landed in validation; .* raw.validation",
+        validation=1e-6,
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "match"),
+    [
+        ('{"label": "good"}', "row 61.*'text'"),
+        ('{"text": "x", "label": ', "row 61: not JSON"),
+        ('["x", "good"]', "row 61: found"),
+        ("[" * 100_000, "row 61"),
+    ],
+)
+def test_a_bad_json_line_is_refused_with_its_row(tmp_path: Path, row: str, match: str) -> None:
+    rows = jsonl_bytes({"text": text, "label": label} for text, label in TABLE)
+    refuses(corpus(tmp_path, rows + row.encode() + b"\n", "r.jsonl"), match)
+
+
+def test_half_a_character_in_a_label_or_an_id_is_replaced_as_in_a_text(tmp_path: Path) -> None:
+    rows = [{"text": text, "label": f"{label}\ud83d", "id": f"{text}\ud83d"} for text, label in TABLE]
+    folder = corpus(tmp_path, jsonl_bytes(rows), "r.jsonl", columns={**COLUMNS, "id": "id"})
+    reviews, names, _ = made(folder)
+    assert names == ["bad?", "good?"]
+    assert {row["id"] for row in reviews} == {f"review {n}?" for n in range(60)}
+
+
+def test_a_table_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
+    refuses(corpus(tmp_path, csv_bytes(TABLE), "r.parquet"), "not a parquet file")
+
+
+def test_a_member_that_the_archive_lacks_is_refused(tmp_path: Path) -> None:
+    content = zip_bytes({"train.csv": csv_bytes(TABLE)})
+    members = {"train": "train.csv", "test": "tset.csv"}
+    refuses(corpus(tmp_path, content, "r.zip", members=members), "holds no tset.csv")
+
+
+FOLDERS = {label: {"split": "train", "label": label} for label in ("neg", "pos")}
+FILMS = [(f"{('neg', 'pos')[n % 2]}/{n}.txt", noise(n)) for n in range(80)]
+
+
+@pytest.mark.parametrize("form", ["tar", "tar.gz", "tar.xz", "tar.bz2"])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_an_archive_cut_short_is_refused_even_without_a_checksum(
+    tmp_path: Path, form: str, share: float
+) -> None:
+    content = tar_bytes(FILMS, form.partition(".")[2])
+    folder = corpus(tmp_path, content, f"r.{form}", columns=None, folders=FOLDERS)
+    assert sum(made(folder)[2]["reviews"].values()) == 80
+    cut = content[: int(len(content) * share)]
+    broken = corpus(tmp_path / "cut", cut, f"r.{form}", columns=None, folders=FOLDERS)
+    refuses(broken, f"(?s)r.{form}: broken archive.*fetch it anew")
+
+
+def test_a_damaged_header_inside_an_archive_is_not_taken_for_its_end(tmp_path: Path) -> None:
+    content = bytearray(tar_bytes(FILMS, ""))
+    content[content.index(b"neg/40.txt") + 2] ^= 0xFF
+    folder = corpus(tmp_path, bytes(content), "r.tar", columns=None, folders=FOLDERS)
+    refuses(folder, "(?s)r.tar: broken archive.*fetch it anew")
+
+
+def test_a_damaged_zip_is_refused(tmp_path: Path) -> None:
+    content = bytearray(
+        zip_bytes({"train.csv": csv_bytes((text, n % 2) for n, (_, text) in enumerate(FILMS))})
+    )
+    content[len(content) // 2] ^= 0xFF
+    folder = corpus(tmp_path, bytes(content), "r.zip", members={"train": "train.csv"})
+    refuses(folder, "r.zip.*(broken archive|row)")
+
+
+def test_a_zip_with_a_password_is_refused(tmp_path: Path) -> None:
+    content = bytearray(zip_bytes({"train.csv": csv_bytes(TABLE)}))
+    for flags in (6, content.rindex(b"PK\1\2") + 8):
+        content[flags] |= 1
+    refuses(corpus(tmp_path, bytes(content), "r.zip", members={"train": "train.csv"}), "r.zip")
+
+
+def test_a_review_that_is_not_utf8_is_refused_by_name(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("pos/1.txt", b"na\xefve")
+    folders = {"pos": {"split": "train", "label": "pos"}}
+    folder = corpus(tmp_path, file.getvalue(), "r.zip", columns=None, folders=folders)
+    refuses(folder, "pos/1.txt is not UTF-8 at byte 2")
+
+
+def test_a_run_that_is_refused_leaves_the_last_good_output(tmp_path: Path) -> None:
+    made(corpus(tmp_path, csv_bytes(TABLE)))
+    before = {path: path.read_bytes() for path in (tmp_path / "made").iterdir()}
+    with pytest.raises(Refusal):
+        made(corpus(tmp_path, b"text,label\n"))
+    assert {path: path.read_bytes() for path in (tmp_path / "made").iterdir()} == before

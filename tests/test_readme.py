@@ -1,0 +1,82 @@
+"""README: its commands are real, its links lead somewhere, its syllabus is the pipeline's own."""
+
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages import STAGES
+from stages.lib.corpora import Source
+from stages.lib.params import check
+from tests.conftest import ROOT
+from tests.test_pipeline import keys_of, pipeline, shipped_params
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.partition(" #")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+
+
+def test_there_are_commands() -> None:
+    assert {"make repro", "make test"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
+def test_make_knows_what_it_is_asked_to_make(command: str) -> None:
+    target = command.split()[1]
+    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if c in ("dvc stage list", "dvc dag", "dvc params diff")]
+)
+def test_commands_that_only_look_run_here(command: str) -> None:
+    words = [sys.executable, "-m", *command.split()]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    if command == "dvc stage list":
+        assert all(pipeline()[stage]["desc"][:20] in done.stdout for stage in STAGES)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("dvc exp run")])
+def test_experiments_set_parameters_that_there_are(command: str) -> None:
+    presets = re.findall(r"\$\(cat (.*?)\)", command)
+    words = " ".join(
+        [re.sub(r"\$\(cat .*?\)", "", command), *((ROOT / p).read_text() for p in presets)]
+    ).split()
+    changed = {after.partition("=")[0] for flag, after in pairwise(words) if flag == "-S"}
+    assert changed
+    assert changed <= set(keys_of(shipped_params()))
+
+
+def test_links_and_pictures_lead_to_files_in_git() -> None:
+    for target in re.findall(r"\]\((?!https?:)(.*?)\)", README):
+        assert (ROOT / target).is_file(), target
+        assert not target.endswith(("report.html", ".parquet", ".safetensors"))
+
+
+def test_the_syllabus_is_the_pipelines() -> None:
+    for stage in STAGES:
+        assert f"| [{stage}](stages/{stage}.py) | {pipeline()[stage]['desc']} |" in README
+
+
+def test_the_source_yaml_in_the_text_is_a_sound_one() -> None:
+    text = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert text
+    source = check(Source, yaml.safe_load(text[1]), "README.md")
+    assert source.columns is not None
+    commented = re.sub(r"# (\w+: )", r"\1", text[1])
+    assert check(Source, yaml.safe_load(commented), "README.md").labels == {"1": "bad", "5": "good"}
+
+
+def test_the_tests_need_no_machine_of_their_own() -> None:
+    for path in (Path("Makefile"), Path(".ci/run")):
+        assert "/home" not in (ROOT / path).read_text(encoding="utf-8")

@@ -1,0 +1,131 @@
+"""The true pipeline, run by DVC on a tiny corpus in a copy of this repository."""
+
+import csv
+import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages import STAGES
+from tests.conftest import ROOT
+
+GOOD = ("lovely", "warm", "clever", "moving")
+BAD = ("tedious", "loud", "hollow", "clumsy")
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", "cache", "tmp", "__pycache__", "*.parquet", "*.safetensors", ".hypothesis"
+)
+
+
+def tiny_corpus() -> str:
+    """Forty reviews, some of them empty or of nothing but unknown words."""
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(["text", "label"])
+    for n in range(38):
+        words = (GOOD, BAD)[n % 2]
+        text = f"A {words[n % 4]} and {words[n // 4 % 4]} film, number {n}, with a {words[n // 2 % 4]} end."
+        writer.writerow([text, ("good", "bad")[n % 2]])
+    writer.writerows([["", "good"], ["zxqv wqpk 🙃", "bad"]])
+    return file.getvalue()
+
+
+class Copy:
+    """A copy of the repository in which commands are run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        who = {
+            f"GIT_{role}_{what}": "tester@firth"
+            for role in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        }
+        self.environment = {**os.environ, **who, "PATH": path}
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def ran(self, *command: str) -> list[str]:
+        """The stages that a DVC command ran."""
+        output = self.run(sys.executable, "-m", "dvc", *command)
+        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+    def results(self) -> dict[str, bytes]:
+        """dvc.lock, which has the checksum of every output, and all metrics."""
+        files = [self.folder / "dvc.lock", *sorted((self.folder / "metrics").iterdir())]
+        return {path.name: path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    folder = tmp_path_factory.mktemp("firth") / "copy"
+    shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
+    corpus = folder / "data/corpora/tiny"
+    corpus.mkdir()
+    (corpus / "reviews.csv").write_text(tiny_corpus(), encoding="utf-8")
+    source = "origin: a test\nlicence: none\nfile: reviews.csv\ncolumns: {text: text, label: label}\n"
+    (corpus / "source.yaml").write_text(source, encoding="utf-8")
+    params = (folder / "params.yaml").read_text(encoding="utf-8")
+    for old, new in (
+        ("corpus: sample", "corpus: tiny"),
+        ("epochs: ", "epochs: 2 # "),
+        ("dim: 100", "dim: 8"),
+    ):
+        assert old in params
+        params = params.replace(old, new)
+    (folder / "params.yaml").write_text(params, encoding="utf-8")
+    made = Copy(folder)
+    made.run("git", "init", "--quiet")
+    assert made.ran("repro") == list(STAGES)
+    made.run("git", "add", "--all")
+    made.run("git", "commit", "--quiet", "--message", "tiny")
+    return made
+
+
+def test_a_second_repro_runs_nothing(copy: Copy) -> None:
+    assert copy.ran("repro") == []
+
+
+def test_a_forced_repro_leaves_every_byte_as_it_was(copy: Copy) -> None:
+    before = copy.results()
+    assert copy.ran("repro", "--force") == list(STAGES)
+    assert copy.results() == before
+
+
+def test_a_longer_rectangle_does_not_train_the_embeddings_again(copy: Copy) -> None:
+    ran = copy.ran("exp", "run", "--name", "longer", "-S", "tensors.max_length=30")
+    assert ran == ["tensors", "classifier", "evaluation", "report"]
+
+
+def test_another_learning_rate_runs_the_classifier_and_what_follows(copy: Copy) -> None:
+    copy.run("git", "checkout", "--", ".")
+    copy.ran("checkout")
+    ran = copy.ran("exp", "run", "--name", "faster", "-S", "classifier.lr=0.01")
+    assert ran == ["classifier", "evaluation", "report"]
+    shown = copy.run(sys.executable, "-m", "dvc", "exp", "show", "--csv")
+    row = next(row for row in csv.DictReader(shown.splitlines()) if row["Experiment"] == "faster")
+    assert row["classifier.lr"] == "0.01"
+    assert row["metrics/evaluation.json:classifier.accuracy"] or row["classifier.accuracy"]
+
+
+def test_empty_and_unknown_texts_come_out_with_a_probability(copy: Copy) -> None:
+    import pandas as pd
+
+    raw = pd.read_parquet(copy.folder / "data/raw.parquet")
+    table = pd.read_parquet(copy.folder / "data/predictions.parquet")
+    assert table["probability"].between(0.5, 1).all()
+    assert len(table) == (raw["split"] == "test").sum()
+
+
+def test_git_and_dvc_have_every_file_in_keeping(copy: Copy) -> None:
+    for stage in STAGES:
+        assert (copy.folder / f"metrics/{stage}.{'html' if stage == 'report' else 'json'}").is_file()
+    assert copy.run("git", "ls-files", "--others", "--exclude-standard").split() == []

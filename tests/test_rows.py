@@ -1,0 +1,169 @@
+"""Rows: four forms of table, read row by row, and what is wrong with one told with its row."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.lib.command import Refusal
+from stages.lib.rows import Row, read, require, text_of
+
+CELLS = st.text(max_size=12)
+PLAIN = st.text(
+    st.characters(exclude_characters="\t\r\n", exclude_categories=["Cs"]), min_size=1, max_size=12
+)
+JSON = st.one_of(st.none(), st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False), CELLS)
+
+
+def table(name: str, content: bytes | str) -> list[Row]:
+    data = content.encode() if isinstance(content, str) else content
+    return list(read(io.BytesIO(data), name, "folder/file"))
+
+
+def as_csv(rows: Iterable[Iterable[object]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("r.csv", 'text,label\n"good, and ""long""",1\nbad,0\n'),
+        ("r.CSV", '\ufefftext,label\r\n"good, and ""long""",1\r\n\r\nbad,0'),
+        ("r.tsv", 'text\tlabel\ngood, and "long"\t1\nbad\t0\n'),
+        ("r.tsv", '\ufefftext\tlabel\r\ngood, and "long"\t1\r\nbad\t0\r\n'),
+        ("r.jsonl", '{"text": "good, and \\"long\\"", "label": "1"}\n\n{"text": "bad", "label": "0"}\n'),
+        ("r.jsonl", '\ufeff{"text": "good, and \\"long\\"", "label": "1"}\r\n{"text": "bad", "label": "0"}'),
+    ],
+)
+def test_every_form_of_text_gives_the_rows_worked_by_hand(name: str, content: str) -> None:
+    assert table(name, content) == [{"text": 'good, and "long"', "label": "1"}, {"text": "bad", "label": "0"}]
+
+
+def test_a_parquet_file_gives_its_rows_across_row_groups() -> None:
+    file = io.BytesIO()
+    numbers = list(range(3000))
+    pq.write_table(pa.table({"text": [str(n) for n in numbers], "label": numbers}), file, row_group_size=700)
+    assert table("r.parquet", file.getvalue()) == [{"text": str(n), "label": n} for n in numbers]
+
+
+def test_a_tab_separated_sentence_may_hold_a_lone_quotation_mark() -> None:
+    assert table("r.tsv", 'text\n"\na " b\n') == [{"text": '"'}, {"text": 'a " b'}]
+
+
+def test_a_quoted_cell_may_hold_line_ends_and_commas() -> None:
+    assert table("r.csv", 'text,label\n"a,\r\nb\n",1\n') == [{"text": "a,\r\nb\n", "label": "1"}]
+
+
+def test_a_cell_may_be_longer_than_csv_allows_by_itself() -> None:
+    assert len(str(table("r.csv", f"text\n{'x' * 200_000}\n")[0]["text"])) == 200_000
+
+
+@given(rows=st.lists(st.tuples(CELLS, CELLS)))
+def test_what_is_written_as_csv_is_read_back(rows: list[tuple[str, str]]) -> None:
+    assert table("r.csv", as_csv([("a", "b"), *rows])) == [{"a": a, "b": b} for a, b in rows]
+
+
+@given(rows=st.lists(st.tuples(PLAIN, PLAIN)))
+def test_what_is_written_with_tabs_is_read_back(rows: list[tuple[str, str]]) -> None:
+    lines = "".join(f"{a}\t{b}\n" for a, b in [("a", "b"), *rows])
+    assert table("r.tsv", lines) == [{"a": a, "b": b} for a, b in rows]
+
+
+@given(rows=st.lists(st.dictionaries(CELLS, JSON), min_size=1))
+def test_what_is_written_as_json_is_read_back(rows: list[Row]) -> None:
+    assert table("r.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)) == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("r.csv", b"", "the file is empty"),
+        ("r.csv", b"\n\r\n", "the file is empty"),
+        ("r.tsv", b"", "the file is empty"),
+        ("r.jsonl", b"", "the file is empty"),
+        ("r.parquet", b"", "not a parquet file"),
+        ("r.parquet", b"text,label\n", "not a parquet file"),
+        ("r.csv", b"text,label\na,1\nb,1,2\n", "row 3: 3 cells, but the header has 2; put quotation marks"),
+        ("r.csv", b'text,label\n"a\nb",1\nb\n', "row 4: 1 cells, but the header has 2"),
+        ("r.csv", b'text,label\na,1\n"b,1\n', "row 3: unexpected end of data"),
+        ("r.csv", b'text,label\n"a"b,1\n', "row 2: "),
+        ("r.csv", b"text,label\ra,1\rb,2", "row [01]: new-line character"),
+        ("r.tsv", b"text\tlabel\na\tb\t1\n", "row 2: 3 cells, but the header has 2"),
+        ("r.csv", "text,label\na,1\nnaïve,1\n".encode("latin-1"), r"row 3: not UTF-8 \(byte 0xef, the 3\."),
+        ("r.csv", "text,label\na,1\n".encode("utf-16"), r"row 1: not UTF-8 \(byte 0xff, the 1\."),
+        ("r.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', "row 2: not UTF-8"),
+        ("r.jsonl", b'{"a": 1}\n{"a": 1,}\n', "row 2: not JSON"),
+        ("r.jsonl", b'{"a": 1}\n\n{"a": 1\n', "row 3: not JSON"),
+        ("r.jsonl", b'{"a": 1}\n["a", 1]\n', r"row 2: found \['a', 1\], wanted an object"),
+        ("r.jsonl", b"null\n", "row 1: found None"),
+        ("r.jsonl", b"[" * 100_000, "row 1"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_its_place(name: str, content: bytes, match: str) -> None:
+    with pytest.raises(Refusal, match=f"^folder/file(, |: ){match}"):
+        table(name, content)
+
+
+@given(content=st.binary(max_size=60), name=st.sampled_from(["r.csv", "r.tsv", "r.jsonl", "r.parquet"]))
+def test_any_bytes_are_rows_or_a_refusal(content: bytes, name: str) -> None:
+    try:
+        assert all(isinstance(row, dict) for row in table(name, content))
+    except Refusal as refusal:
+        assert str(refusal).startswith("folder/file")
+
+
+def test_rows_before_a_bad_one_are_given_as_they_are_read() -> None:
+    rows = read(io.BytesIO(b"text\na\nb\xff\n"), "r.csv", "file")
+    assert next(rows) == {"text": "a"}
+    with pytest.raises(Refusal, match="row 3"):
+        next(rows)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "match"),
+    [
+        ("txt", r"file: no column 'txt'; did you mean text\? Allowed: text, label"),
+        ("Label", "no column 'Label'; did you mean label"),
+        ("zzz", "no column 'zzz'; Allowed: text, label"),
+    ],
+)
+def test_a_column_that_is_not_there_names_the_nearest(wanted: str, match: str) -> None:
+    require(["text", "label"], {"text": "a", "label": None}, "file")
+    with pytest.raises(Refusal, match=match):
+        require(["text", wanted], {"text": "a", "label": None}, "file")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1, "1"),
+        (1.0, "1"),
+        ("1", "1"),
+        (" 1 ", "1"),
+        (-0.0, "0"),
+        (0.5, "0.5"),
+        (0, "0"),
+        (False, "False"),
+        ("good film", "good film"),
+        ("", None),
+        (" \t", None),
+        (None, None),
+        (float("nan"), None),
+        (float("inf"), "inf"),
+    ],
+)
+def test_a_label_of_any_type_is_text_or_nothing(value: object, text: str | None) -> None:
+    assert text_of(value) == text
+
+
+@given(number=st.integers(-(2**53), 2**53))
+def test_a_whole_number_is_the_same_label_in_every_type(number: int) -> None:
+    assert text_of(number) == text_of(float(number)) == text_of(str(number)) == str(number)
