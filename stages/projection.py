@@ -12,9 +12,9 @@ states: two words far apart in the picture are far apart, two that are near may 
 one that makes its largest weight positive, so that the picture does not flip between runs.
 """
 
+import warnings
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -87,7 +87,7 @@ def picture(words: list[str], points: NDArray[np.float64], shares: NDArray[np.fl
 
 def is_wordlike(token: str) -> bool:
     """Whether a token is worth its place in a small picture: a word, and not a mark or number."""
-    return token.lstrip("▁").isalpha()
+    return any(map(str.isalpha, token)) and not any(map(str.isdigit, token))
 
 
 def main(
@@ -119,9 +119,9 @@ def main(
     commonest = [n for n, word in enumerate(words) if is_wordlike(word)][:PICTURED]
     shown = [words[n] for n in commonest]
     write_csv(words_csv, ["token", *axes[:3]], ([words[n], *points[n, :3].tolist()] for n in commonest))
-    # The letters that the picture's font has no shape for are boxes, and no reason for a warning.
-    matplotlib.set_loglevel("ERROR")
-    with atomic(png) as temporary:
+    with atomic(png) as temporary, warnings.catch_warnings():
+        # Letters that the picture's font has no shape for are boxes.
+        warnings.simplefilter("ignore", UserWarning)
         picture(shown, points[commonest], shares).savefig(
             temporary, format="png", metadata={"Software": None}
         )

@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 from pydantic import Field
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from stages import PAD_TOKEN, SPLITS, TRAIN, UNK_TOKEN
 from stages.lib.command import run
@@ -54,18 +54,30 @@ class Params(Section):
 
 
 # One token of text, in the order in which the kinds are tried. A Chinese character is a word. A
-# word is letters, marks and digits of any script, with apostrophes inside. An emoji is a picture
-# with its variants (skin, joined pictures), or a flag of two letters. All else that can be seen,
-# punctuation above all, is a token by itself.
+# word is letters, marks and digits of any script, with apostrophes inside, or the invisible joiners
+# that Persian and Hindi write. An emoji is a picture with its variants (form, skin, region, joined
+# pictures), a key (#, *), or a flag of two letters. All else that can be seen, punctuation above
+# all, is a token by itself.
 LETTER = r"[\p{L}\p{M}\p{N}--\p{Han}]"
-PICTURE = r"\p{Extended_Pictographic}[\x{FE0F}\x{1F3FB}-\x{1F3FF}]*"
-WORD = rf"\p{{Han}}|{LETTER}+(?:'{LETTER}+)*|{PICTURE}(?:\x{{200D}}{PICTURE})*|\p{{RI}}\p{{RI}}|[^\s\p{{C}}]"
-CHARACTER = r"[^\p{C}]"
+PICTURE = r"\p{Extended_Pictographic}[\x{FE0E}\x{FE0F}\x{1F3FB}-\x{1F3FF}\x{E0020}-\x{E007F}]*"
+KEY = r"[#*]\x{FE0F}?\x{20E3}"
+WORD = "|".join(
+    [
+        r"\p{Han}",
+        rf"{LETTER}+(?:['\x{{200C}}\x{{200D}}]{LETTER}+)*",
+        rf"{PICTURE}(?:\x{{200D}}{PICTURE})*",
+        KEY,
+        r"\p{RI}\p{RI}",
+        r"[^\s\p{C}]",
+    ]
+)
+# Marks that only say where a line may break: inside a word they are nothing.
+BREAKS = "[\u00ad\u2060]"
 
 
 def normalised(lowercase: bool) -> pl.Expr:
     """Text in Unicode's composed form (NFC), with one kind of apostrophe."""
-    text = pl.col("text").str.replace_all("’", "'", literal=True)
+    text = pl.col("text").str.replace_all("’", "'", literal=True).str.replace_all(BREAKS, "")
     return (text.str.to_lowercase() if lowercase else text).str.normalize("NFC")
 
 
@@ -84,18 +96,26 @@ def split_characters(texts: pl.DataFrame, lowercase: bool) -> pl.Series:
     >>> split_characters(pl.DataFrame({"text": ["Oh  no"]}), lowercase=True).to_list()
     [['o', 'h', ' ', 'n', 'o']]
     """
-    spaced = normalised(lowercase).str.replace_all(r"\s+", " ").str.strip_chars()
-    return texts.select(spaced.str.extract_all(CHARACTER)).to_series()
+    visible = normalised(lowercase).str.replace_all(r"\s", " ").str.replace_all(r"\p{C}", "")
+    spaced = visible.str.replace_all(" +", " ").str.strip_chars(" ")
+    return texts.select(spaced.str.extract_all("(?s).")).to_series()
 
 
 def learn_subwords(texts: Iterator[str], pieces: int, lowercase: bool) -> Tokenizer:
     """A byte-pair encoding: starting from characters, the commonest pair becomes a piece, again and
     again, until there are `pieces`. A piece that begins a word begins with ▁."""
     tokeniser = Tokenizer(models.BPE(unk_token=UNK_TOKEN))
-    forms: list[normalizers.Normalizer] = [normalizers.Replace("’", "'"), normalizers.NFC()]
-    if lowercase:
-        forms.insert(1, normalizers.Lowercase())
-    tokeniser.normalizer = normalizers.Sequence(forms)
+    tokeniser.normalizer = normalizers.Sequence(
+        [
+            normalizers.Replace("’", "'"),
+            *([normalizers.Lowercase()] if lowercase else []),
+            normalizers.NFC(),
+            normalizers.Replace(Regex(r"\s"), " "),
+            normalizers.Replace(Regex(r"\p{C}"), ""),
+            normalizers.Replace(Regex(" +"), " "),
+            normalizers.Strip(),
+        ]
+    )
     tokeniser.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()]
     )
@@ -121,7 +141,7 @@ def tokeniser_of(params: Params, raw: Path) -> tuple[Callable[[pl.DataFrame], pl
         learnt = learn_subwords(train_texts(raw), params.subwords, params.lowercase)
 
         def split_subwords(texts: pl.DataFrame) -> pl.Series:
-            encoded = learnt.encode_batch_fast(texts["text"].to_list(), add_special_tokens=False)
+            encoded = learnt.encode_batch(texts["text"].to_list(), add_special_tokens=False)
             return pl.Series([e.tokens for e in encoded], dtype=pl.List(pl.String))
 
         return split_subwords, learnt.to_str(pretty=True)

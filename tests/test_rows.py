@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -114,10 +115,8 @@ def test_what_cannot_be_read_is_refused_with_its_place(name: str, content: bytes
 
 @given(content=st.binary(max_size=60), name=st.sampled_from(["r.csv", "r.tsv", "r.jsonl", "r.parquet"]))
 def test_any_bytes_are_rows_or_a_refusal(content: bytes, name: str) -> None:
-    try:
+    with suppress(Refusal):
         assert all(isinstance(row, dict) for row in table(name, content))
-    except Refusal as refusal:
-        assert str(refusal).startswith("folder/file")
 
 
 def test_rows_before_a_bad_one_are_given_as_they_are_read() -> None:

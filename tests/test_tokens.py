@@ -359,3 +359,9 @@ def test_a_file_that_holds_no_table_is_refused_in_one_line(
     (tmp_path / "raw.parquet").write_text("id,text\n1,good\n", encoding="utf-8")
     ended = stage("tokens", write_params(), tmp_path / "raw.parquet", *paths_in(tmp_path))
     assert refused(ended, "tokens: ", "raw.parquet", "not a parquet file")
+
+
+def test_invisible_joiners_stay_inside_a_word_and_break_marks_vanish() -> None:
+    texts = pl.DataFrame({"text": ["می\u200cخواهم", "co\u00adoperate", "zero\u200bwidth"]})
+    found = tokens.split_words(texts, lowercase=True).to_list()
+    assert found == [["می\u200cخواهم"], ["cooperate"], ["zero", "width"]]

@@ -118,7 +118,11 @@ def _explain(model: type[BaseModel], invalid: ValidationError, where: str) -> st
         return f"{place}: unknown parameter{nearest(str(error['loc'][-1]), keys)}"
     if error["type"] == "missing":
         return f"{place}: missing; add it ({_meaning(model, error['loc'])})"
-    return f"{place}: found {error['input']!r}; {error['msg'].removeprefix('Value error, ')}"
+    # A value of several kinds is wrong in several ways; they are told together, under its key.
+    key = error["loc"][:1]
+    ways = [e["msg"].removeprefix("Value error, ") for e in invalid.errors() if e["loc"][:1] == key]
+    inside = ".".join([where, *map(str, key if len(ways) > 1 else error["loc"])])
+    return f"{inside}: found {error['input']!r}; {', or '.join(ways)}"
 
 
 def _meaning(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:

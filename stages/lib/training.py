@@ -1,5 +1,6 @@
 """What every training has in common: a seed, a number of threads, a device, and the same bytes."""
 
+import os
 from typing import Literal
 
 import torch
@@ -17,6 +18,8 @@ def prepare(seed: int, threads: int, device: Device) -> torch.device:
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise Refusal("device: found cuda, but torch sees no GPU here; set it to cpu")
+    if device == "cuda":  # cuBLAS repeats itself only with a workspace of its own
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)

@@ -1,0 +1,160 @@
+"""Ids: words looked up, words unknown, and the reviews that hold nothing else."""
+
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.ids import look_up, main, row_numbers
+from stages.lib.command import Refusal
+from stages.lib.tables import table_writer
+from stages.tokens import SCHEMA as TOKENS
+from stages.vocabulary import SCHEMA as VOCABULARY
+from tests.conftest import refused
+
+Review = tuple[str, int | None, str, list[str]]
+Made = Callable[..., tuple[Path, Path]]
+
+WORDS = ["<pad>", "<unk>", "film", "good", "é", "字"]
+REVIEWS: list[Review] = [
+    ("a", 1, "train", ["good", "film", "ever", "é"]),
+    ("b", 0, "train", []),
+    ("c", 0, "validation", ["never", "seen"]),
+    ("d", 1, "test", ["film", "<pad>", "<unk>", "字"]),
+    ("e", None, "unlabelled", ["good", "good"]),
+    ("f", 1, "train", ["ever"]),
+]
+WORD = st.sampled_from([*WORDS, "other", ""]) | st.text(max_size=3)
+TEXTS = st.lists(st.lists(WORD, max_size=6), max_size=6)
+
+
+def write_tokens(path: Path, reviews: Sequence[Review] = REVIEWS, rows_in_group: int = 4) -> Path:
+    with table_writer(path, TOKENS) as writer:
+        for first in range(0, len(reviews), rows_in_group):
+            columns = zip(*reviews[first : first + rows_in_group], strict=True)
+            arrays = [pa.array(c, f.type) for c, f in zip(columns, TOKENS, strict=True)]
+            writer.write_batch(pa.record_batch(arrays, TOKENS))
+    return path
+
+
+def write_vocabulary(path: Path, words: Sequence[str] = WORDS) -> Path:
+    columns = (range(len(words)), words, [1] * len(words))
+    with table_writer(path, VOCABULARY) as writer:
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, VOCABULARY, strict=True)]
+        writer.write_batch(pa.record_batch(arrays, VOCABULARY))
+    return path
+
+
+@pytest.fixture
+def made(tmp_path: Path, write_params: Callable[..., Path]) -> Made:
+    def make(reviews: Sequence[Review] = REVIEWS, rows_in_group: int = 4) -> tuple[Path, Path]:
+        tokens = write_tokens(tmp_path / "tokens.parquet", reviews, rows_in_group)
+        vocabulary = write_vocabulary(tmp_path / "vocabulary.parquet")
+        ids, metrics = tmp_path / "ids.parquet", tmp_path / "metrics.json"
+        main(write_params(), tokens, vocabulary, ids, metrics)
+        return ids, metrics
+
+    return make
+
+
+def numbered(texts: list[list[str]]) -> pa.ListArray:
+    """The same lists with their words as numbers into a list of distinct words."""
+    plain = pa.array(texts, pa.list_(pa.string()))
+    return pa.ListArray.from_arrays(plain.offsets, plain.values.dictionary_encode())
+
+
+def test_words_become_row_numbers_and_unknown_ones_1() -> None:
+    texts = pa.array([["good", "film"], [], ["so", "so", "good"]])
+    assert look_up(texts, {"film": 2, "good": 3}).to_pylist() == [[3, 2], [], [1, 1, 3]]
+
+
+def test_the_numbers_are_of_32_bits() -> None:
+    assert look_up(pa.array([["good"]]), {"good": 2}).type.value_type == pa.int32()
+    assert look_up(pa.array([[]], pa.list_(pa.string())), {}).type.value_type == pa.int32()
+
+
+@given(texts=TEXTS, words=st.lists(WORD, unique=True))
+@settings(deadline=None)
+def test_looking_up_is_a_dictionarys_get(texts: list[list[str]], words: list[str]) -> None:
+    numbers = {word: n for n, word in enumerate(words, 2)}
+    wanted = [[numbers.get(word, 1) for word in text] for text in texts]
+    assert look_up(pa.array(texts, pa.list_(pa.string())), numbers).to_pylist() == wanted
+    assert look_up(numbered(texts), numbers).to_pylist() == wanted
+
+
+def test_a_part_of_a_table_is_looked_up_like_the_whole() -> None:
+    texts = pa.array([["film"], ["good", "film"], [], ["so"]])
+    assert look_up(texts[1:3], {"film": 2, "good": 3}).to_pylist() == [[3, 2], []]
+
+
+@given(words=st.lists(st.text(max_size=4).filter(lambda w: w not in WORDS[:2]), unique=True))
+@settings(deadline=None, max_examples=50)
+def test_every_word_of_the_vocabulary_gives_its_own_row(
+    tmp_path_factory: pytest.TempPathFactory, words: list[str]
+) -> None:
+    path = tmp_path_factory.mktemp("made") / "vocabulary.parquet"
+    numbers = row_numbers(write_vocabulary(path, [*WORDS[:2], *words]))
+    assert look_up(pa.array([words], pa.list_(pa.string())), numbers).to_pylist() == [
+        list(range(2, 2 + len(words)))
+    ]
+
+
+def test_the_names_of_the_reserved_rows_are_unknown_words(tmp_path: Path) -> None:
+    numbers = row_numbers(write_vocabulary(tmp_path / "vocabulary.parquet"))
+    assert look_up(pa.array([["<pad>", "<unk>", "film"]]), numbers).to_pylist() == [[1, 1, 2]]
+
+
+def test_reviews_carry_id_label_and_split(made: Made) -> None:
+    found = pq.read_table(made()[0])
+    assert found.schema.names == ["id", "label", "split", "ids"]
+    assert found.schema.types == [pa.string(), pa.int32(), pa.string(), pa.list_(pa.int32())]
+    columns = [found[name].to_pylist() for name in ("id", "label", "split")]
+    assert list(zip(*columns, strict=True)) == [review[:3] for review in REVIEWS]
+    assert found["ids"].to_pylist() == [[3, 2, 1, 4], [], [1, 1], [2, 1, 1, 5], [3, 3], [1]]
+
+
+def test_row_groups_change_no_row(made: Made) -> None:
+    whole = pq.read_table(made(rows_in_group=100)[0]).to_pylist()
+    assert pq.read_table(made(rows_in_group=1)[0]).to_pylist() == whole
+
+
+@pytest.mark.parametrize("rows_in_group", [1, 4, 100])
+def test_unknown_words_are_counted_by_split(made: Made, rows_in_group: int) -> None:
+    _, metrics = made(rows_in_group=rows_in_group)
+    assert json.loads(metrics.read_text()) == {
+        "unknown_rate": {"train": 2 / 5, "validation": 1, "test": 2 / 4, "unlabelled": 0},
+        "reviews_without_known_word": {"train": 2, "validation": 1, "test": 0, "unlabelled": 0},
+    }
+
+
+def test_reviews_without_any_word_are_no_unknown_words(made: Made) -> None:
+    _, metrics = made([("a", 1, "train", []), ("b", 0, "train", [])])
+    assert json.loads(metrics.read_text()) == {
+        "unknown_rate": {"train": 0},
+        "reviews_without_known_word": {"train": 2},
+    }
+
+
+def test_two_runs_give_the_same_bytes(made: Made) -> None:
+    first = [path.read_bytes() for path in made()]
+    assert [path.read_bytes() for path in made()] == first
+
+
+def test_there_is_nothing_to_choose(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+    with pytest.raises(Refusal, match=r"params\.yaml: ids\.unknown: unknown parameter"):
+        main(write_params(ids={"unknown": 1}), *[tmp_path / "missing"] * 4)
+
+
+def test_a_missing_file_is_refused_in_one_line(
+    tmp_path: Path, write_params: Callable[..., Path], stage: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    vocabulary = write_vocabulary(tmp_path / "vocabulary.parquet")
+    outs = tmp_path / "ids.parquet", tmp_path / "metrics.json"
+    assert refused(stage("ids", write_params(), tmp_path / "none", vocabulary, *outs), "ids: ", "none")
+    assert not any(path.exists() for path in outs)

@@ -1,0 +1,200 @@
+"""Tensors: what is kept of a longer review, what fills a shorter one, and the shares of both."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from torch.nn.utils.rnn import pad_sequence
+
+from stages.ids import SCHEMA as IDS
+from stages.lib.command import Refusal
+from stages.lib.tables import table_writer
+from stages.tensors import main, rectangle
+from tests.conftest import refused
+
+Review = tuple[str, int | None, list[int]]
+Result = tuple[dict[str, NDArray[np.int32]], dict[str, object]]
+Made = Callable[..., Result]
+
+REVIEWS: list[Review] = [
+    ("train", 1, [2, 3, 4]),
+    ("unlabelled", None, [9] * 20),
+    ("train", 0, []),
+    ("test", 1, [5, 1, 5, 1, 5, 1]),
+    ("validation", 0, [6, 7]),
+    ("train", 2, [8, 2, 3, 4, 5]),
+    ("test", 0, [2, 3, 4, 5]),
+]
+TEXTS = st.lists(st.lists(st.integers(1, 99), max_size=9), max_size=6)
+
+
+def rows_of(texts: list[list[int]], width: int, keep: str) -> tuple[list[list[int]], list[int]]:
+    flat = np.array([n for text in texts for n in text], np.int32)
+    lengths = np.array([len(text) for text in texts], np.int32)
+    rows, kept = rectangle(flat, lengths, width, keep)
+    assert rows.dtype == kept.dtype == np.int32
+    return rows.tolist(), kept.tolist()
+
+
+def kept_of(text: list[int], width: int, keep: str) -> list[int]:
+    if len(text) <= width:
+        return text
+    first = {"head": width, "tail": 0, "both": width - width // 2}[keep]
+    return text[:first] + text[len(text) - (width - first) :]
+
+
+def write_ids(path: Path, reviews: Sequence[Review] = REVIEWS, rows_in_group: int = 3) -> Path:
+    with table_writer(path, IDS) as writer:
+        for first in range(0, len(reviews), rows_in_group):
+            splits, labels, ids = zip(*reviews[first : first + rows_in_group], strict=True)
+            columns = ([str(n) for n in range(len(splits))], labels, splits, ids)
+            arrays = [pa.array(c, f.type) for c, f in zip(columns, IDS, strict=True)]
+            writer.write_batch(pa.record_batch(arrays, IDS))
+    return path
+
+
+@pytest.fixture
+def made(tmp_path: Path, write_params: Callable[..., Path]) -> Made:
+    def make(reviews: Sequence[Review] = REVIEWS, rows_in_group: int = 3, **choices: object) -> Result:
+        ids = write_ids(tmp_path / "ids.parquet", reviews, rows_in_group)
+        tensors, metrics = tmp_path / "tensors.safetensors", tmp_path / "metrics.json"
+        main(write_params(tensors=choices), ids, tensors, metrics)
+        return load_file(tensors), json.loads(metrics.read_text())
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("width", "keep", "wanted"),
+    [
+        (4, "head", [[1, 2, 0, 0], [3, 4, 5, 6]]),
+        (4, "tail", [[1, 2, 0, 0], [5, 6, 7, 8]]),
+        (4, "both", [[1, 2, 0, 0], [3, 4, 7, 8]]),
+        (3, "both", [[1, 2, 0], [3, 4, 8]]),
+        (5, "both", [[1, 2, 0, 0, 0], [3, 4, 5, 7, 8]]),
+        (1, "head", [[1], [3]]),
+        (1, "tail", [[2], [8]]),
+        (1, "both", [[1], [3]]),
+        (2, "both", [[1, 2], [3, 8]]),
+    ],
+)
+def test_a_longer_review_keeps_its_head_its_tail_or_both(
+    width: int, keep: str, wanted: list[list[int]]
+) -> None:
+    texts = [[1, 2], [3, 4, 5, 6, 7, 8]]
+    assert rows_of(texts, width, keep) == (wanted, [min(2, width), width])
+
+
+@pytest.mark.parametrize("keep", ["head", "tail", "both"])
+def test_a_review_that_fits_is_kept_whole(keep: str) -> None:
+    assert rows_of([[1, 2, 3], [], [4]], 3, keep) == ([[1, 2, 3], [0, 0, 0], [4, 0, 0]], [3, 0, 1])
+
+
+@pytest.mark.parametrize("keep", ["head", "tail", "both"])
+def test_no_reviews_make_no_rows(keep: str) -> None:
+    assert rows_of([], 3, keep) == ([], [])
+    assert rows_of([[], []], 2, keep) == ([[0, 0], [0, 0]], [0, 0])
+
+
+@given(texts=TEXTS, width=st.integers(1, 12), keep=st.sampled_from(["head", "tail", "both"]))
+@settings(deadline=None, max_examples=200)
+def test_the_real_cells_hold_the_kept_words_and_the_rest_nothing(
+    texts: list[list[int]], width: int, keep: str
+) -> None:
+    rows, lengths = rows_of(texts, width, keep)
+    assert lengths == [min(len(text), width) for text in texts]
+    assert all(len(row) == width for row in rows)
+    for row, length, text in zip(rows, lengths, texts, strict=True):
+        assert row[:length] == kept_of(text, width, keep)
+        assert row[length:] == [0] * (width - length)
+
+
+@given(texts=TEXTS.filter(any), keep=st.sampled_from(["head", "tail", "both"]))
+@settings(deadline=None)
+def test_as_wide_as_the_longest_is_pad_sequence(texts: list[list[int]], keep: str) -> None:
+    padded = pad_sequence([torch.tensor(text, dtype=torch.int32) for text in texts], batch_first=True)
+    assert rows_of(texts, max(map(len, texts)), keep)[0] == padded.tolist()
+
+
+def test_each_split_has_ids_lengths_and_labels_of_32_bits(made: Made) -> None:
+    tensors, _ = made()
+    parts = ("ids", "lengths", "labels")
+    assert set(tensors) == {f"{s}.{part}" for s in ("train", "validation", "test") for part in parts}
+    assert {str(array.dtype) for array in tensors.values()} == {"int32"}
+    assert [tensors[f"{split}.ids"].shape for split in ("train", "validation", "test")] == [
+        (3, 6), (1, 6), (2, 6),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("rows_in_group", [1, 3, 100])
+def test_rows_and_labels_stand_in_the_order_of_the_ids(made: Made, rows_in_group: int) -> None:
+    tensors, _ = made(rows_in_group=rows_in_group, max_length=4, keep="tail")
+    assert tensors["train.ids"].tolist() == [[2, 3, 4, 0], [0, 0, 0, 0], [2, 3, 4, 5]]
+    assert tensors["train.lengths"].tolist() == [3, 0, 4]
+    assert tensors["train.labels"].tolist() == [1, 0, 2]
+    assert tensors["validation.ids"].tolist() == [[6, 7, 0, 0]]
+    assert tensors["test.ids"].tolist() == [[5, 1, 5, 1], [2, 3, 4, 5]]
+    assert tensors["test.labels"].tolist() == [1, 0]
+
+
+def test_unlabelled_reviews_are_left_out_and_widen_nothing(made: Made) -> None:
+    with_them, _ = made()
+    without, _ = made([review for review in REVIEWS if review[0] != "unlabelled"])
+    assert with_them["train.ids"].shape[1] == 6
+    assert all(np.array_equal(with_them[name], without[name]) for name in with_them)
+
+
+def test_the_shares_of_padding_and_of_cut_reviews(made: Made) -> None:
+    _, metrics = made(max_length=4)
+    assert metrics == {
+        "width": 4,
+        "padded": {"train": pytest.approx(5 / 12, abs=1e-6), "validation": 0.5, "test": 0},
+        "truncated": {"train": pytest.approx(1 / 3, abs=1e-6), "validation": 0, "test": 0.5},
+    }
+
+
+def test_the_longest_review_gives_the_width_and_nothing_is_cut(made: Made) -> None:
+    _, metrics = made(max_length="longest")
+    assert metrics["width"] == 6
+    assert metrics["truncated"] == {"train": 0, "validation": 0, "test": 0}
+
+
+def test_reviews_without_words_still_have_a_cell(made: Made) -> None:
+    tensors, metrics = made([(split, 0, []) for split in ("train", "validation", "test")])
+    assert tensors["train.ids"].tolist() == [[0]]
+    assert metrics["padded"] == {"train": 1, "validation": 1, "test": 1}
+
+
+def test_two_runs_give_the_same_bytes(made: Made, tmp_path: Path) -> None:
+    paths = tmp_path / "tensors.safetensors", tmp_path / "metrics.json"
+    made(keep="both", max_length=3)
+    first = [path.read_bytes() for path in paths]
+    made(keep="both", max_length=3)
+    assert [path.read_bytes() for path in paths] == first
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, "long", True, None])
+def test_a_length_that_is_none_is_refused(made: Made, value: object) -> None:
+    told = re.escape(f"params.yaml: tensors.max_length: found {value!r};")
+    with pytest.raises(Refusal, match=told) as refusal:
+        made(max_length=value)
+    assert "longest" in str(refusal.value)
+    assert re.search("integer|number|greater", str(refusal.value))
+
+
+def test_an_unknown_way_to_cut_is_refused_in_one_line(
+    tmp_path: Path, write_params: Callable[..., Path], stage: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    ids, params = write_ids(tmp_path / "ids.parquet"), write_params(tensors={"keep": "middle"})
+    ended = stage("tensors", params, ids, tmp_path / "tensors.safetensors", tmp_path / "metrics.json")
+    assert refused(ended, "tensors.keep: found 'middle'", "'head', 'tail' or 'both'")
