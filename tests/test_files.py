@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.files import atomic, read_json, rounded, write_csv, write_json
@@ -96,6 +96,7 @@ def test_a_figure_has_six_digits_and_zero_no_sign(figure: float, wanted: float) 
 
 
 @given(figure=FIGURES)
+@settings(deadline=None)
 def test_rounding_moves_no_figure_far_and_none_twice(figure: float) -> None:
     once = rounded(figure)
     assert once == pytest.approx(figure, abs=5.01e-7, rel=1e-15)
@@ -104,6 +105,7 @@ def test_rounding_moves_no_figure_far_and_none_twice(figure: float) -> None:
 
 
 @given(content=st.dictionaries(st.text(max_size=3), CONTENT, max_size=4))
+@settings(deadline=None)
 def test_the_order_of_keys_changes_no_byte(
     tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]
 ) -> None:

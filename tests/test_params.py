@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
@@ -105,12 +105,14 @@ def test_not_a_number_is_read_in_every_spelling_of_yaml_1_2(scalar: str) -> None
 
 
 @given(number=st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False)))
+@settings(deadline=None)
 def test_a_number_as_python_writes_it_is_read_as_that_number(number: float) -> None:
     found = yaml.load(f"a: {number!r}", Loader)["a"]
     assert (type(found), found) == (type(number), number)
 
 
 @given(text=st.text(max_size=30))
+@settings(deadline=None)
 def test_any_text_is_a_mapping_or_a_refusal(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = written(tmp_path_factory.getbasetemp(), text)
     with suppress(Refusal):
@@ -203,6 +205,7 @@ def test_a_misspelt_key_is_told_before_the_one_it_leaves_missing() -> None:
 
 
 @given(number=st.integers(1, 10**9))
+@settings(deadline=None)
 def test_a_whole_number_will_do_where_a_fraction_is_wanted(number: int) -> None:
     assert toy(lr=number).lr == number
 

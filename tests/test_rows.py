@@ -9,7 +9,7 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.command import Refusal
@@ -68,17 +68,20 @@ def test_a_cell_may_be_longer_than_csv_allows_by_itself() -> None:
 
 
 @given(rows=st.lists(st.tuples(CELLS, CELLS)))
+@settings(deadline=None)
 def test_what_is_written_as_csv_is_read_back(rows: list[tuple[str, str]]) -> None:
     assert table("r.csv", as_csv([("a", "b"), *rows])) == [{"a": a, "b": b} for a, b in rows]
 
 
 @given(rows=st.lists(st.tuples(PLAIN, PLAIN)))
+@settings(deadline=None)
 def test_what_is_written_with_tabs_is_read_back(rows: list[tuple[str, str]]) -> None:
     lines = "".join(f"{a}\t{b}\n" for a, b in [("a", "b"), *rows])
     assert table("r.tsv", lines) == [{"a": a, "b": b} for a, b in rows]
 
 
 @given(rows=st.lists(st.dictionaries(CELLS, JSON), min_size=1))
+@settings(deadline=None)
 def test_what_is_written_as_json_is_read_back(rows: list[Row]) -> None:
     assert table("r.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)) == rows
 
@@ -114,6 +117,7 @@ def test_what_cannot_be_read_is_refused_with_its_place(name: str, content: bytes
 
 
 @given(content=st.binary(max_size=60), name=st.sampled_from(["r.csv", "r.tsv", "r.jsonl", "r.parquet"]))
+@settings(deadline=None)
 def test_any_bytes_are_rows_or_a_refusal(content: bytes, name: str) -> None:
     with suppress(Refusal):
         assert all(isinstance(row, dict) for row in table(name, content))
@@ -164,5 +168,6 @@ def test_a_label_of_any_type_is_text_or_nothing(value: object, text: str | None)
 
 
 @given(number=st.integers(-(2**53), 2**53))
+@settings(deadline=None)
 def test_a_whole_number_is_the_same_label_in_every_type(number: int) -> None:
     assert text_of(number) == text_of(float(number)) == text_of(str(number)) == str(number)

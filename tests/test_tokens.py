@@ -363,5 +363,5 @@ def test_a_file_that_holds_no_table_is_refused_in_one_line(
 
 def test_invisible_joiners_stay_inside_a_word_and_break_marks_vanish() -> None:
     texts = pl.DataFrame({"text": ["می\u200cخواهم", "co\u00adoperate", "zero\u200bwidth"]})
-    found = tokens.split_words(texts, lowercase=True).to_list()
+    found = split_words(texts, lowercase=True).to_list()
     assert found == [["می\u200cخواهم"], ["cooperate"], ["zero", "width"]]
