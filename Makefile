@@ -11,8 +11,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 repro: $(READY) ## run what is out of date, print the metrics and where the report is
 	@$(RUN) python -m tools.check
 	@$(RUN) dvc repro
-	@$(RUN) dvc metrics show metrics/evaluation.json
-	@echo "report: metrics/report.html"
+	@$(RUN) python -m tools.figures
 
 test: $(READY) ## the test suite
 	@$(RUN) pytest -n auto

@@ -27,7 +27,15 @@ from pydantic import Field
 from stages import LABELLED, SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
 from stages.lib import rows
 from stages.lib.command import Refusal, run
-from stages.lib.corpora import Source, archive_members, is_archive, known_split, locate, read_source
+from stages.lib.corpora import (
+    Source,
+    archive_members,
+    is_archive,
+    known_split,
+    locate,
+    read_source,
+    whole_archive,
+)
 from stages.lib.files import write_json
 from stages.lib.params import Section, read_params
 from stages.lib.progress import progress
@@ -42,8 +50,8 @@ SCHEMA = pa.schema(
 
 
 class Params(Section):
-    validation: float = Field(gt=0, lt=1)  # share of train held out to choose by
-    test: float = Field(gt=0, lt=1)  # share held out to report, where the corpus has no test split
+    validation: float = Field(gt=0, lt=1)  # share held out to choose by, where there is no such split
+    test: float = Field(gt=0, lt=1)  # share held out to report, where there is no such split
     salt: str  # another salt deals other splits
     checksum: str | None  # of another edition of the corpus's download; null: its source.yaml's
 
@@ -66,7 +74,7 @@ def clean(text: str) -> str:
     >>> clean("Good.<br /><br />Long.")
     'Good.  Long.'
     """
-    return BREAK.sub(" ", text).encode("utf-8", "replace").decode("utf-8")
+    return rows.readable(BREAK.sub(" ", text))
 
 
 def draw(text: str, salt: str) -> float:
@@ -97,10 +105,9 @@ def reviews(source: Source, path: Path) -> Iterator[Review]:
 
     Raises Refusal on what cannot be read, naming the file and the row.
     """
-    if source.folders:
-        yield from _from_folders(source, path)
-    elif is_archive(path.name):
-        yield from _from_members(source, path)
+    if is_archive(path.name):
+        with whole_archive(path):
+            yield from (_from_folders if source.folders else _from_members)(source, path)
     else:
         with path.open("rb") as file:
             yield from _from_table(source, rows.read(file, path.name, str(path)), str(path), None)
@@ -135,16 +142,18 @@ def _from_table(
     assert columns is not None, "a Source has columns or folders"
     wanted = [name for name in (columns.text, columns.label, columns.split, columns.id) if name]
     for number, row in enumerate(table, 1):
+        # A later row of JSON may leave out its label or split, but never its text.
         if number == 1:
             rows.require(wanted, row, where)
-        text, label = row[columns.text], rows.text_of(row[columns.label])
-        stated = rows.text_of(row[columns.split]) if columns.split else None
-        name = rows.text_of(row[columns.id]) if columns.id else str(number)
+        rows.require(wanted[:1], row, f"{where}, review {number}")
+        text, label = row[columns.text], rows.text_of(row.get(columns.label))
+        stated = rows.text_of(row.get(columns.split)) if columns.split else None
+        name = rows.text_of(row.get(columns.id)) if columns.id else None
         yield Review(
-            id=f"{split}/{name}" if split else str(name),
+            id=f"{split}/{name or number}" if split else name or str(number),
             text="" if text is None else str(text),
             label=label,
-            split=split or (known_split(stated, source, f"{where}, row {number}") if stated else None),
+            split=split or (known_split(stated, source, f"{where}, review {number}") if stated else None),
         )
 
 
@@ -170,11 +179,17 @@ class Store:
                 split = review.split
                 if review.label is None and split in (None, TRAIN):
                     split = UNLABELLED
+                label = None if split == UNLABELLED else review.label
                 self.connection.execute(
                     "INSERT INTO review (id, text, label, split, draw) VALUES (?, ?, ?, ?, ?)",
-                    (review.id, text, review.label, split, draw(text, self.salt)),
+                    (review.id, text, label, split, draw(text, self.salt)),
                 )
                 bar.update()
+
+    def repeated_id(self) -> str | None:
+        """An id that two reviews have, if there is one."""
+        found = self.connection.execute("SELECT id FROM review GROUP BY id HAVING count(*) > 1 LIMIT 1")
+        return next((name for (name,) in found), None)
 
     def deal(self, params: Params) -> dict[str, int]:
         """Gives every review its split and returns how many were left out, and why."""
@@ -193,7 +208,6 @@ class Store:
         shares = {split: share for split, share in shares.items() if split not in official}
         database.create_function("deal", 1, lambda number: deal(number, shares), deterministic=True)
         database.execute(f"UPDATE review SET split = deal(draw) WHERE split IS NULL OR split = '{TRAIN}'")
-        dropped["train"] += self._drop_held_out(TRAIN)
         dropped[UNLABELLED] = self._drop_held_out(UNLABELLED)
         return dropped
 
@@ -250,9 +264,10 @@ def label_names(found: Iterable[str], renamed: dict[str, str]) -> dict[str, str]
 
 def _by_value(label: str) -> tuple[float, str]:
     try:
-        return float(label), label
+        value = float(label)
     except ValueError:
         return float("inf"), label
+    return (float("inf") if value != value else value), label
 
 
 def check_enough(counts: dict[str, Counter[str | None]], names: dict[str, str], where: Path) -> None:
@@ -279,21 +294,28 @@ def main(params: Path, corpus: Path, raw: Path, labels: Path, metrics: Path) -> 
     store = Store(choices.salt)
     with closing(store.connection):
         store.add(reviews(source, path))
+        if (name := store.repeated_id()) is not None:
+            raise Refusal(f"{path}: two reviews have the id {name!r}; an id names one review")
         dropped = store.deal(choices)
         counts = store.counts()
         found = {label for split in LABELLED for label in counts[split] if label is not None}
-        names = label_names(found, source.labels)
-        check_enough(counts, names, path)
-        numbers: dict[str | None, int | None] = {label: n for n, label in enumerate(names)}
+        name_of = label_names(found, source.labels)
+        check_enough(counts, name_of, path)
+        names = list(dict.fromkeys(name_of.values()))  # two labels may have got one name
+        numbers: dict[str | None, int | None] = {f: names.index(name) for f, name in name_of.items()}
         with table_writer(raw, SCHEMA) as writer:
             for batch in store.batches(numbers | {None: None}):
                 writer.write_batch(batch)
-    write_json(labels, {"labels": list(names.values())})
+    labelled = {split: Counter[str]() for split in LABELLED}
+    for split, of_label in labelled.items():
+        for label, number in counts[split].items():
+            of_label[name_of[str(label)]] += number
+    write_json(labels, {"labels": names})
     write_json(
         metrics,
         {
             "reviews": {split: counts[split].total() for split in SPLITS},
-            "labels": {split: {names[k]: n for k, n in counts[split].items() if k} for split in LABELLED},
+            "labels": labelled,
             "dropped": dropped,
         },
     )

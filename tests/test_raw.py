@@ -704,10 +704,10 @@ def test_an_empty_split_is_refused_with_the_parameter_to_raise(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("row", "match"),
     [
-        ('{"label": "good"}', "row 61.*'text'"),
-        ('{"text": "x", "label": ', "row 61: not JSON"),
-        ('["x", "good"]', "row 61: found"),
-        ("[" * 100_000, "row 61"),
+        ('{"label": "good"}', "review 61.*'text'"),
+        ('{"text": "x", "label": ', "review 61: not JSON"),
+        ('["x", "good"]', "review 61: found"),
+        ("[" * 100_000, "review 61"),
     ],
 )
 def test_a_bad_json_line_is_refused_with_its_row(tmp_path: Path, row: str, match: str) -> None:
@@ -788,3 +788,15 @@ def test_a_run_that_is_refused_leaves_the_last_good_output(tmp_path: Path) -> No
     with pytest.raises(Refusal):
         made(corpus(tmp_path, b"text,label\n"))
     assert {path: path.read_bytes() for path in (tmp_path / "made").iterdir()} == before
+
+
+def test_an_id_of_two_reviews_is_refused(tmp_path: Path) -> None:
+    rows = [(*row, "same" if n in (3, 9) else str(n)) for n, row in enumerate(TABLE)]
+    corpus(tmp_path, csv_bytes(rows, ("text", "label", "name")), columns={**COLUMNS, "id": "name"})
+    refuses(tmp_path, "two reviews have the id 'same'")
+
+
+def test_a_column_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
+    rows = [(*row, row[0]) for row in TABLE]
+    corpus(tmp_path, csv_bytes(rows, ("text", "label", "text")))
+    refuses(tmp_path, "column 'text' stands there twice")

@@ -1,9 +1,12 @@
 """Where a corpus comes from: its source.yaml, the download, and the files inside an archive."""
 
+import lzma
 import os
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal
 
@@ -18,6 +21,7 @@ from stages.lib.progress import progress
 
 Split = Literal["train", "validation", "test", "unlabelled"]
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+CHECKSUMS = ("md5", "sha256")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 
 
@@ -109,6 +113,7 @@ def locate(source: Source, folder: Path, checksum: str | None) -> Path:
             verify(path, wanted)
         return path
     wanted = checksum or source.checksum or ""
+    _algorithm(wanted)
     mirror = os.environ.get("FIRTH_MIRROR")
     if mirror and "://" not in mirror:
         path = Path(mirror).expanduser()
@@ -123,20 +128,26 @@ def locate(source: Source, folder: Path, checksum: str | None) -> Path:
 
 def verify(path: Path, checksum: str) -> None:
     """Raises Refusal unless the file's checksum is `checksum`."""
-    algorithm, _, digest = checksum.rpartition(":")
-    try:
-        found = pooch.file_hash(str(path), alg=algorithm or "sha256")
-    except ValueError:
-        raise Refusal(f"checksum {checksum!r}: found the kind {algorithm!r}; use md5 or sha256") from None
+    algorithm, digest = _algorithm(checksum), checksum.rpartition(":")[2]
+    found = pooch.file_hash(str(path), alg=algorithm)
     if found != digest.lower():
         raise Refusal(
-            f"{path}: wrong or truncated file of {path.stat().st_size:,} bytes: its "
-            f"{algorithm or 'sha256'} is {found}, wanted {digest}; fetch it anew, or set raw.checksum "
-            "if this edition is the one you mean"
+            f"{path}: wrong or truncated file of {path.stat().st_size:,} bytes: its {algorithm} is "
+            f"{found}, wanted {digest}; fetch it anew, or set raw.checksum if this edition is the one "
+            "you mean"
         )
 
 
+def _algorithm(checksum: str) -> str:
+    """The kind of a checksum. Raises Refusal on one that is not to be had."""
+    algorithm = checksum.rpartition(":")[0] or "sha256"
+    if algorithm not in CHECKSUMS:
+        raise Refusal(f"checksum {checksum!r}: found the kind {algorithm!r}; use {' or '.join(CHECKSUMS)}")
+    return algorithm
+
+
 def _download(url: str, source: Source, checksum: str) -> Path:
+    pooch.get_logger().setLevel("WARNING")  # its news are the progress bar's
     cache = Path(os.environ.get("FIRTH_CACHE") or pooch.os_cache("firth"))
     kept = cache / source.name
 
@@ -182,15 +193,22 @@ def is_archive(name: str) -> bool:
 def archive_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Each file in a tar or zip archive as (name, open file), read as a stream and never unpacked.
 
-    Raises Refusal on a link, on a name that leads out of the archive, and on a broken archive.
+    Raises Refusal on a link, on a name that leads out of the archive, and on a broken archive. A
+    file may turn out to be broken when it is read: do that within `whole_archive`.
     """
+    with whole_archive(path):
+        yield from (_zip_members if path.name.lower().endswith(".zip") else _tar_members)(path)
+
+
+@contextmanager
+def whole_archive(path: Path) -> Iterator[None]:
+    """Around the reading of an archive: raises Refusal where it is cut short, damaged or locked."""
     try:
-        if path.name.lower().endswith(".zip"):
-            yield from _zip_members(path)
-        else:
-            yield from _tar_members(path)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        yield
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         raise Refusal(f"{path}: broken archive: {error}; fetch it anew") from None
+    except (RuntimeError, NotImplementedError) as error:  # a password, an unknown compression
+        raise Refusal(f"{path}: cannot read this archive: {error}; pack it anew without that") from None
 
 
 def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
@@ -203,6 +221,16 @@ def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 yield member.name.removeprefix("./"), file
             # The archive remembers every member it has seen; a hundred thousand are a burden.
             archive.members.clear()  # type: ignore[attr-defined]
+        # `next` takes a damaged header for the end. The true end is a block of zeros, and what
+        # follows it is read to have a compressed file's own checksum looked at.
+        rest = archive.fileobj
+        assert rest is not None, "an archive opened by name has a file"
+        rest.seek(archive.offset)
+        end = rest.read(tarfile.BLOCKSIZE)
+        if len(end) < tarfile.BLOCKSIZE or any(end):
+            raise tarfile.ReadError("it does not end as an archive should")
+        while rest.read(1 << 20):
+            pass
 
 
 def _zip_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:

@@ -3,10 +3,11 @@
 import difflib
 import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from stages import STAGES
 from stages.lib.command import Refusal
@@ -47,7 +48,7 @@ for tag, pattern, first in (
     ("int", r"[-+]?[0-9]+", list("-+0123456789")),
     (
         "float",
-        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.nan",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
         list("-+.0123456789"),
     ),
 ):
@@ -75,7 +76,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise Refusal(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
         raise Refusal(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
+        # The last four are how PyYAML takes `!!int x` and a thousand brackets.
         raise Refusal(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise Refusal(f"{path}: found no `key: value` lines; see README for what belongs there")
@@ -112,22 +114,32 @@ def check(model: type[S], content: Any, where: str) -> S:
 def _explain(model: type[BaseModel], invalid: ValidationError, where: str) -> str:
     # An unknown key explains a missing one beside it, so it is told first.
     error = min(invalid.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    place = ".".join([where, *(str(part) for part in error["loc"])])
+    loc = error["loc"]
+    place = ".".join([where, *map(str, loc)])
+    fields = _fields_at(model, loc[:-1])
     if error["type"] == "extra_forbidden":
-        keys = list(model.model_fields) if len(error["loc"]) == 1 else []
-        return f"{place}: unknown parameter{nearest(str(error['loc'][-1]), keys)}"
+        return f"{place}: unknown parameter{nearest(str(loc[-1]), list(fields))}"
     if error["type"] == "missing":
-        return f"{place}: missing; add it ({_meaning(model, error['loc'])})"
+        wanted = fields[str(loc[-1])].annotation
+        return f"{place}: missing; add it, a value of type {getattr(wanted, '__name__', wanted)}"
     # A value of several kinds is wrong in several ways; they are told together, under its key.
-    key = error["loc"][:1]
-    ways = [e["msg"].removeprefix("Value error, ") for e in invalid.errors() if e["loc"][:1] == key]
-    inside = ".".join([where, *map(str, key if len(ways) > 1 else error["loc"])])
+    ways = [e["msg"].removeprefix("Value error, ") for e in invalid.errors() if e["loc"][:1] == loc[:1]]
+    inside = ".".join([where, *map(str, loc[:1] if len(ways) > 1 else loc)])
     return f"{inside}: found {error['input']!r}; {', or '.join(ways)}"
 
 
-def _meaning(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
-    field = model.model_fields.get(str(loc[0]))
-    return f"a value of type {field.annotation}" if field else "see README"
+def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> dict[str, FieldInfo]:
+    """The keys of the section that `loc` leads to, through optional sections and mappings of them."""
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue  # the key of a mapping
+        kinds = [field.annotation, *get_args(field.annotation)]
+        sections = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not sections:
+            return {}
+        model = sections[0]
+    return model.model_fields
 
 
 def nearest(word: str, allowed: list[str]) -> str:

@@ -44,7 +44,12 @@ def text_of(value: object) -> str | None:
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value).strip() or None
+    return readable(str(value)).strip() or None
+
+
+def readable(text: str) -> str:
+    """`text` with a question mark for what UTF-8 cannot say, such as half of an emoji from JSON."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _lines(file: IO[bytes], where: str) -> Iterator[str]:
@@ -71,6 +76,8 @@ def _separated(lines: Iterator[str], kind: str, where: str) -> Iterator[Row]:
         for cells in reader:
             if not header:
                 header = cells
+                if twice := [name for n, name in enumerate(header) if name in header[:n]]:
+                    raise Refusal(f"{where}: column {twice[0]!r} stands there twice; rename one")
             elif cells:
                 if len(cells) != len(header):
                     raise Refusal(
@@ -90,8 +97,9 @@ def _jsonl(lines: Iterator[str], where: str) -> Iterator[Row]:
         if line.strip():
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise Refusal(f"{where}, row {number}: not JSON: {error.msg}") from None
+            except (ValueError, RecursionError) as error:
+                reason = getattr(error, "msg", "nested too deeply, or a number too long")
+                raise Refusal(f"{where}, row {number}: not JSON: {reason}") from None
             if not isinstance(row, dict):
                 raise Refusal(f"{where}, row {number}: found {row!r:.40}, wanted an object {{...}}")
             yield row
