@@ -705,9 +705,9 @@ def test_an_empty_split_is_refused_with_the_parameter_to_raise(tmp_path: Path) -
     ("row", "match"),
     [
         ('{"label": "good"}', "review 61.*'text'"),
-        ('{"text": "x", "label": ', "review 61: not JSON"),
-        ('["x", "good"]', "review 61: found"),
-        ("[" * 100_000, "review 61"),
+        ('{"text": "x", "label": ', "row 61: not JSON"),
+        ('["x", "good"]', "row 61: found"),
+        ("[" * 100_000, "row 61"),
     ],
 )
 def test_a_bad_json_line_is_refused_with_its_row(tmp_path: Path, row: str, match: str) -> None:
