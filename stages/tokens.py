@@ -75,10 +75,13 @@ WORD = "|".join(
 BREAKS = "[\u00ad\u2060]"
 
 
-def normalised(lowercase: bool) -> pl.Expr:
-    """Text in Unicode's composed form (NFC), with one kind of apostrophe."""
-    text = pl.col("text").str.replace_all("’", "'", literal=True).str.replace_all(BREAKS, "")
-    return (text.str.to_lowercase() if lowercase else text).str.normalize("NFC")
+def normalised(texts: pl.DataFrame, lowercase: bool) -> pl.Series:
+    """Texts in Unicode's composed form (NFC), with one kind of apostrophe."""
+    found = texts["text"].str.replace_all("’", "'", literal=True).str.replace_all(BREAKS, "")
+    found = found.str.to_lowercase() if lowercase else found
+    # ASCII is composed as it is, and most reviews are: the others alone are worth the work.
+    others = (found.str.len_bytes() != found.str.len_chars()).arg_true()
+    return found.scatter(others, found.gather(others).str.normalize("NFC"))
 
 
 def split_words(texts: pl.DataFrame, lowercase: bool) -> pl.Series:
@@ -87,7 +90,7 @@ def split_words(texts: pl.DataFrame, lowercase: bool) -> pl.Series:
     >>> split_words(pl.DataFrame({"text": ["Don't!"]}), lowercase=True).to_list()
     [["don't", '!']]
     """
-    return texts.select(normalised(lowercase).str.extract_all(WORD)).to_series()
+    return normalised(texts, lowercase).str.extract_all(WORD)
 
 
 def split_characters(texts: pl.DataFrame, lowercase: bool) -> pl.Series:
@@ -96,9 +99,9 @@ def split_characters(texts: pl.DataFrame, lowercase: bool) -> pl.Series:
     >>> split_characters(pl.DataFrame({"text": ["Oh  no"]}), lowercase=True).to_list()
     [['o', 'h', ' ', 'n', 'o']]
     """
-    visible = normalised(lowercase).str.replace_all(r"\s", " ").str.replace_all(r"\p{C}", "")
+    visible = normalised(texts, lowercase).str.replace_all(r"\s", " ").str.replace_all(r"\p{C}", "")
     spaced = visible.str.replace_all(" +", " ").str.strip_chars(" ")
-    return texts.select(spaced.str.extract_all("(?s).")).to_series()
+    return spaced.str.extract_all("(?s).")
 
 
 def learn_subwords(texts: Iterator[str], pieces: int, lowercase: bool) -> Tokenizer:
