@@ -58,7 +58,13 @@ def test_experiments_set_parameters_that_there_are(command: str) -> None:
 
 
 def test_links_and_pictures_lead_to_files_in_git() -> None:
+    headings = [
+        re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in re.findall(r"^#+ (.*)$", README, re.M)
+    ]
     for target in re.findall(r"\]\((?!https?:)(.*?)\)", README):
+        if target.startswith("#"):
+            assert target[1:] in headings
+            continue
         assert (ROOT / target).is_file(), target
         assert not target.endswith(("report.html", ".parquet", ".safetensors"))
 
