@@ -4,8 +4,9 @@
 
 TEXT is a text of lower-case words, plain or .xz, such as text8. WORDSETS is a folder with the files
 named in SIMILARITY (word, word, score) and ANALOGIES (four words a line). Both programs get the same
-text in documents of DOCUMENT words, the same parameters and two threads; words are raw corpus words
-times epochs, seconds are of the training alone.
+text in documents of DOCUMENT words, the same parameters and two threads, each its own default
+learning rate. Words are raw corpus words times epochs. gensim's seconds are of the training alone,
+Firth's of the whole stage, Python's start included.
 """
 
 import argparse
@@ -97,7 +98,7 @@ def train_gensim(text: str, params: str, out: str, names: str) -> None:
     p = json.loads(params)
     model = Word2Vec(
         vector_size=p["dim"], window=p["window"], min_count=5, sg=int(p["objective"] == "skipgram"),
-        negative=p["negatives"], ns_exponent=p["noise_power"], sample=p["subsample"], alpha=p["lr"],
+        negative=p["negatives"], ns_exponent=p["noise_power"], sample=p["subsample"], alpha=0.025,
         seed=p["seed"], workers=2, sorted_vocab=1,
     )  # fmt: skip
     model.build_vocab(corpus_file=text)
@@ -178,7 +179,7 @@ def main() -> None:
         for objective in options.objectives:
             params: dict[str, object] = {
                 "objective": objective, "loss": "negative_sampling", "dim": 100, "window": 5, "negatives": 5,
-                "noise_power": 0.75, "subsample": 1e-3, "epochs": options.epochs, "lr": 0.025, "threads": 2,
+                "noise_power": 0.75, "subsample": 1e-3, "epochs": options.epochs, "threads": 2,
             }  # fmt: skip
             programs: dict[str, Callable[[dict[str, object]], Run]] = {
                 "Firth": lambda p: firth(folder, p | changes),
