@@ -26,7 +26,7 @@ bench: $(READY) ## ARCHIVE=aclImdb_v1.tar.gz: seconds and peak memory of each st
 
 bench-embeddings: $(READY) ## TEXT=... WORDSETS=...: words a second and quality beside gensim
 	@$(RUN) python -m pip install --quiet --constraint requirements.lock gensim
-	@$(RUN) python -m benchmarks.embeddings $(TEXT) $(WORDSETS)
+	@$(RUN) python -m benchmarks.embeddings $(TEXT) $(WORDSETS) $(if $(SEEDS),--seeds $(SEEDS))
 
 lock: ## resolve pyproject.toml anew and pin all of it
 	rm -rf $(VENV)

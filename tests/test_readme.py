@@ -11,6 +11,7 @@ import yaml
 
 from stages import STAGES
 from stages.lib.corpora import Source
+from stages.lib.files import read_json
 from stages.lib.params import check
 from tests.conftest import ROOT
 from tests.test_pipeline import keys_of, pipeline, shipped_params
@@ -67,6 +68,15 @@ def test_links_and_pictures_lead_to_files_in_git() -> None:
             continue
         assert (ROOT / target).is_file(), target
         assert not target.endswith(("report.html", ".parquet", ".safetensors"))
+
+
+def test_the_samples_figures_are_those_of_its_run() -> None:
+    figures = read_json(ROOT / "metrics/evaluation.json")
+    reviews = read_json(ROOT / "metrics/raw.json")["reviews"]["test"]
+    ours, bayes, majority = (
+        f"{100 * figures[name]['accuracy']:.1f}" for name in ("classifier", "naive_bayes", "majority")
+    )
+    assert f"| sample, bundled | **{ours}** | {bayes} | {majority} | {reviews} |" in README
 
 
 def test_the_syllabus_is_the_pipelines() -> None:
