@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import yaml
@@ -91,8 +90,3 @@ def test_the_source_yaml_in_the_text_is_a_sound_one() -> None:
     assert source.columns is not None
     commented = re.sub(r"# (\w+: )", r"\1", text[1])
     assert check(Source, yaml.safe_load(commented), "README.md").labels == {"1": "bad", "5": "good"}
-
-
-def test_the_tests_need_no_machine_of_their_own() -> None:
-    for path in (Path("Makefile"), Path(".ci/run")):
-        assert "/home" not in (ROOT / path).read_text(encoding="utf-8")
