@@ -27,7 +27,7 @@ from stages import UNK
 from stages.lib.command import Refusal, run
 from stages.lib.files import atomic, write_csv, write_json
 from stages.lib.params import Section, read_params
-from stages.lib.tables import table_writer
+from stages.lib.tables import batch_of, table_writer
 
 PICTURED = 150  # words in the static picture; more of them hide each other
 AXES = ("x", "y", "z")
@@ -113,9 +113,7 @@ def main(
     schema = pa.schema([("token", pa.string()), *((axis, pa.float32()) for axis in axes)])
     columns = [words, *points.T.astype(np.float32)]
     with table_writer(projection, schema) as writer:
-        writer.write_batch(
-            pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema)
-        )
+        writer.write_batch(batch_of(columns, schema))
     commonest = [n for n, word in enumerate(words) if is_wordlike(word)][:PICTURED]
     shown = [words[n] for n in commonest]
     write_csv(words_csv, ["token", *axes[:3]], ([words[n], *points[n, :3].tolist()] for n in commonest))

@@ -39,7 +39,7 @@ from stages.lib.corpora import (
 from stages.lib.files import write_json
 from stages.lib.params import Section, read_params
 from stages.lib.progress import progress
-from stages.lib.tables import BATCH, table_writer
+from stages.lib.tables import BATCH, batch_of, table_writer
 
 HANDFUL = 10  # fewer labelled train reviews than this are a mistake, not a corpus
 MOST_LABELS = 1000  # more are a column of something else
@@ -240,7 +240,7 @@ class Store:
         while batch := cursor.fetchmany(BATCH):
             ids, texts, labels, splits = zip(*batch, strict=True)
             columns = (ids, texts, [numbers[label] for label in labels], splits)
-            yield pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], SCHEMA)
+            yield batch_of(columns, SCHEMA)
 
 
 def label_names(found: Iterable[str], renamed: dict[str, str]) -> dict[str, str]:

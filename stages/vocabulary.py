@@ -22,7 +22,7 @@ from stages import PAD_TOKEN, SPLITS, TRAIN, UNK_TOKEN, UNLABELLED
 from stages.lib.command import Refusal, run
 from stages.lib.files import write_json
 from stages.lib.params import Section, read_params
-from stages.lib.tables import read_batches, table_writer
+from stages.lib.tables import batch_of, read_batches, table_writer
 
 SCHEMA = pa.schema([("id", pa.int32()), ("token", pa.string()), ("count", pa.int64())])
 
@@ -85,9 +85,7 @@ def main(params: Path, tokens: Path, vocabulary: Path, metrics: Path) -> None:
         )
     columns = [range(len(rows)), *zip(*rows, strict=True)]
     with table_writer(vocabulary, SCHEMA) as writer:
-        writer.write_batch(
-            pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], SCHEMA)
-        )
+        writer.write_batch(batch_of(columns, SCHEMA))
     known = {token for token, _ in rows[2:]}
     write_json(
         metrics,
