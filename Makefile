@@ -6,7 +6,7 @@ VENV := .venv
 READY := $(VENV)/ready
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test check bench bench-embeddings lock clean
+.PHONY: repro test check bench bench-embeddings bench-growth lock clean
 
 repro: $(READY) ## run what is out of date, print the metrics and where the report is
 	@$(RUN) python -m tools.check
@@ -24,9 +24,13 @@ check: $(READY) ## style and types
 bench: $(READY) ## ARCHIVE=aclImdb_v1.tar.gz: seconds and peak memory of each stage, and its growth
 	@$(RUN) python -m benchmarks.stages $(ARCHIVE) $(if $(TIMES),--times $(TIMES))
 
-bench-embeddings: $(READY) ## TEXT=... WORDSETS=...: words a second and quality beside gensim
-	@$(RUN) python -m pip install --quiet --constraint requirements.lock gensim
-	@$(RUN) python -m benchmarks.embeddings $(TEXT) $(WORDSETS) $(if $(SEEDS),--seeds $(SEEDS))
+bench-embeddings: $(READY) ## WORDSETS=... TEXT=... ARCHIVE=...: speed and quality beside gensim and fastText
+	@$(RUN) python -m tools.extra bench
+	@$(RUN) python -m benchmarks.embeddings $(WORDSETS) $(if $(TEXT),--text $(TEXT)) \
+		$(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(SEEDS),--seeds $(SEEDS)) $(OPTIONS)
+
+bench-growth: $(READY) ## how the embeddings' seconds and memory grow with words and vocabulary
+	@$(RUN) python -m benchmarks.growth $(OPTIONS)
 
 lock: ## resolve pyproject.toml anew and pin all of it
 	rm -rf $(VENV)

@@ -1,213 +1,293 @@
-"""Embeddings beside gensim: words a second, memory, and how well the vectors agree with people.
+"""Embeddings beside gensim and fastText: words a second, memory, and agreement with people.
 
-    make bench-embeddings TEXT=enwiki_100MB.txt.xz WORDSETS=wordsets
+    make bench-embeddings WORDSETS=wordsets TEXT=enwiki_100MB.txt.xz ARCHIVE=aclImdb_dev.tar.gz
 
-TEXT is a text of lower-case words, plain or .xz, such as text8. WORDSETS is a folder with the files
-named in SIMILARITY (word, word, score) and ANALOGIES (four words a line). Both programs get the same
-text in documents of DOCUMENT words, the same parameters and two threads, each its own default
-learning rate. Words are raw corpus words times epochs. gensim's seconds are of the training alone,
-Firth's of the whole stage, Python's start included.
+TEXT is a text of lower-case words, plain or .xz, such as text8, and is cut into documents of a
+thousand words. ARCHIVE is the IMDb archive, of which the train and unlabelled reviews are taken as
+the stages raw and tokens read them. Either may be left out. WORDSETS is a folder with the files of
+WORDSETS below. OPTIONS="..." goes to the command as it is; `python -m benchmarks.embeddings --help`
+lists them.
+
+For each text there is one table for each part:
+
+    plain       whole words: Firth, gensim, fastText
+    subwords    words and their character n-grams: Firth, fastText
+    rare        the same, where all but the commonest words are unknown to both programs and have
+                their n-grams alone; agreement over the pairs with such a word
+
+All programs get the same documents, the same settings and two threads, each its own default learning
+rate. Within a seed they take turns. Words are raw words of the text times epochs, and all of them
+count in `words a second`. Firth's seconds are of the whole stage, Python's start included; those of
+the peers are of their training alone (benchmarks/peers.py).
 """
 
 import argparse
-import json
-import lzma
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
-from numpy.typing import NDArray
 from safetensors.numpy import load_file
-from scipy.stats import spearmanr
 
-from benchmarks.measure import ROOT, measured, own_peak, processor, table
-from stages.lib.tables import table_writer
-from stages.tokens import SCHEMA
+from benchmarks.measure import ROOT, processor, table
+from benchmarks.peers import PROGRAMS, Run, Settings, Unknown, Vectors, peer
+from benchmarks.stages import run_stage
+from benchmarks.texts import from_reviews, from_words, write_text
+from stages import UNK
+from stages.lib.params import Loader
+from stages.lib.subwords import Subwords, vector_of
+from stages.lib.wordsets import Analogies, Similarity, measure, read_wordset
 
-DOCUMENT = 1000  # words
-GROUP = 1000  # documents a row group
-ANALOGY_WORDS = 30_000  # the commonest words, among which an analogy's answer is sought
-SIMILARITY = ("EN-WS-353-ALL.txt", "EN-SIMLEX-999.txt")
-ANALOGIES = "questions-words-semantic.txt"
+WORDSETS = {  # name in the tables: file
+    "WS-353": "EN-WS-353-ALL.txt",
+    "SimLex-999": "EN-SIMLEX-999.txt",
+    "analogies": "questions-words-semantic.txt",
+}
+COMMON: Settings = {
+    "loss": "negative_sampling", "dim": 100, "window": 5, "negatives": 5, "noise_power": 0.75,
+    "subsample": 1e-3, "threads": 2, "min_count": 5,
+}  # fmt: skip
+NOT_FIRTHS = ("min_count", "feed")  # settings that its section of params.yaml does not have
+NOTHING_READ: Settings = {"pretrained": None, "wordsets": [], "subwords": None}
 
-Vectors = NDArray[np.float32]
-Run = tuple[float, float, list[str], Vectors]  # seconds, megabytes, words, vectors
-
-
-def words_of(path: Path) -> list[str]:
-    """The words of a text file."""
-    data = path.read_bytes()
-    return (lzma.decompress(data) if path.suffix == ".xz" else data).decode("utf-8").split()
-
-
-def write_tokens(words: list[str], path: Path) -> None:
-    """The text as the tokens stage would write it: unlabelled documents."""
-    documents = [words[n : n + DOCUMENT] for n in range(0, len(words), DOCUMENT)]
-    with table_writer(path, SCHEMA) as writer:
-        for start in range(0, len(documents), GROUP):
-            part = documents[start : start + GROUP]
-            columns = [
-                pa.array([str(start + n) for n in range(len(part))]),
-                pa.nulls(len(part), pa.int32()),
-                pa.array(["unlabelled"] * len(part)),
-                pa.array(part, pa.list_(pa.string())),
-            ]
-            writer.write_batch(pa.record_batch(columns, SCHEMA))
+Wordsets = Mapping[str, Similarity | Analogies]
 
 
-def firth(folder: Path, changes: dict[str, object]) -> Run:
-    """Runs vocabulary, ids and embeddings: seconds and megabytes of the last, words, vectors."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params["vocabulary"] |= {"min_count": 5, "max_words": None}
-    params["embeddings"] |= changes
-    at = {
-        name: folder / name
-        for name in ("tokens.parquet", "vocabulary.parquet", "ids.parquet", "v.safetensors")
-    }
-    yaml_path, scrap = folder / "params.yaml", folder / "scrap.json"
-    yaml_path.write_text(yaml.safe_dump(params), encoding="utf-8")
-    tokens, vocabulary, ids, vectors = at.values()
-    if not ids.exists():
-        measured("stages.vocabulary", yaml_path, tokens, vocabulary, scrap)
-        measured("stages.ids", yaml_path, tokens, vocabulary, ids, scrap)
-    cost = measured("stages.embeddings", yaml_path, ids, vocabulary, vectors, scrap, folder / "loss.csv")
-    import polars as pl
+class Plan(NamedTuple):
+    """What is run, as the command line has it."""
 
-    names = pl.read_parquet(vocabulary)["token"].to_list()
-    return cost.seconds, cost.megabytes, names[2:], load_file(vectors)["embeddings"][2:]
+    programs: list[str]
+    objectives: list[str]
+    seeds: list[int]
+    settings: Settings  # of all programs
+    changes: Settings  # of Firth's embeddings alone
+    wordsets: Wordsets
 
 
-def gensim_peer(folder: Path, params: dict[str, object]) -> Run:
-    """gensim's Word2Vec with the same parameters, in a process of its own."""
-    out, names = folder / "gensim.npy", folder / "gensim.json"
-    measured("benchmarks.embeddings", "--gensim", folder / "text.txt", json.dumps(params), out, names)
-    facts = json.loads(names.read_text(encoding="utf-8"))
-    return facts["seconds"], facts["megabytes"], facts["words"], np.load(out)
+class Part(NamedTuple):
+    """One table: its title, who can take part, and what is set otherwise."""
+
+    title: str
+    programs: tuple[str, ...]
+    settings: Settings
+    rare: bool  # agreement over the pairs with an unknown word
 
 
-def train_gensim(text: str, params: str, out: str, names: str) -> None:
-    """What the process of `gensim_peer` runs."""
-    from gensim.models import Word2Vec
+def changes_of(items: Sequence[str]) -> Settings:
+    """What --set says.
 
-    p = json.loads(params)
-    model = Word2Vec(
-        vector_size=p["dim"], window=p["window"], min_count=5, sg=int(p["objective"] == "skipgram"),
-        negative=p["negatives"], ns_exponent=p["noise_power"], sample=p["subsample"], alpha=0.025,
-        seed=p["seed"], workers=2, sorted_vocab=1,
-    )  # fmt: skip
-    model.build_vocab(corpus_file=text)
-    start = time.perf_counter()
-    sentences = [line.split() for line in Path(text).read_text(encoding="utf-8").splitlines()]
-    start = time.perf_counter()
-    model.train(
-        sentences, total_examples=model.corpus_count, total_words=model.corpus_total_words, epochs=p["epochs"]
-    )
-    seconds = time.perf_counter() - start
-    np.save(out, model.wv.vectors)
-    facts = {"seconds": seconds, "megabytes": own_peak(), "words": model.wv.index_to_key}
-    Path(names).write_text(json.dumps(facts), encoding="utf-8")
+    >>> changes_of(["lr=1e-2", "objective=cbow"])
+    {'lr': 0.01, 'objective': 'cbow'}
+    """
+    return {key: yaml.load(value, Loader) for key, _, value in (item.partition("=") for item in items)}
 
 
-def similarity(path: Path, number: dict[str, int], unit: Vectors) -> float:
-    """Spearman's correlation of cosines with people's scores, over the pairs that are known."""
-    cosines, scores = [], []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        one, other, score = line.split("\t")
-        if one.lower() in number and other.lower() in number:
-            cosines.append(float(unit[number[one.lower()]] @ unit[number[other.lower()]]))
-            scores.append(float(score))
-    return float(spearmanr(cosines, scores).statistic)
+def write_firth_params(folder: Path, settings: Settings, changes: Settings) -> None:
+    """params.yaml as it is shipped, with the settings and then the changes to its embeddings."""
+    params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"), Loader)
+    section = params["embeddings"]
+    params["vocabulary"] |= {"min_count": settings["min_count"], "max_words": None}
+    section |= {key: value for key, value in NOTHING_READ.items() if key in section}
+    given = {key: value for key, value in settings.items() if key not in NOT_FIRTHS}
+    section |= {key: value for key, value in given.items() if key in section or value is not None}
+    section |= changes
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
 
 
-def quadruples(path: Path, number: dict[str, int]) -> Iterator[list[int]]:
-    """The analogies whose four words are among the commonest."""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        words = line.lower().split()
-        if not line.startswith(":") and all(number.get(w, ANALOGY_WORDS) < ANALOGY_WORDS for w in words):
-            yield [number[w] for w in words]
+def firth(folder: Path, settings: Settings, changes: Settings) -> Run:
+    """Runs the embeddings stage on the ids in `folder`."""
+    write_firth_params(folder, settings, changes)
+    cost = run_stage("embeddings", folder)
+    words = pq.read_table(folder / "data/vocabulary.parquet", columns=["token"])["token"].to_pylist()
+    tables = load_file(folder / "data/embeddings.safetensors")
+    vectors, first = tables["embeddings"], UNK + 1
+    unknown = firth_unknown(tables.get("subwords"), settings["subwords"])
+    return Run(cost.seconds, cost.megabytes, words[first:], vectors[first:], unknown)
 
 
-def analogies(path: Path, number: dict[str, int], unit: Vectors) -> float:
-    """The share of analogies a : b = c : d whose d is nearest to b - a + c (3CosAdd)."""
-    common = unit[:ANALOGY_WORDS]
-    rows = np.array(list(quadruples(path, number)))
-    right = 0
-    for a, b, c, d in (part.T for part in np.array_split(rows, max(1, len(rows) // 500))):
-        scores = (common[b] - common[a] + common[c]) @ common.T
-        for asked in (a, b, c):
-            scores[np.arange(len(a)), asked] = -np.inf
-        right += int((scores.argmax(1) == d).sum())
-    return right / max(1, len(rows))
+def firth_unknown(buckets: Vectors | None, pieces: Mapping[str, int] | None) -> Unknown:
+    """What gives a word without a row its vector: its pieces' rows, if there are any."""
+    if buckets is None or pieces is None:
+        return lambda word: None
+    subwords = Subwords.model_validate(pieces)
+    return lambda word: vector_of(word, buckets, subwords)
 
 
-def quality(words: list[str], vectors: Vectors, wordsets: Path) -> list[float]:
-    """WS-353, SimLex-999, analogies."""
-    number = {word: n for n, word in enumerate(words)}
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return [
-        *(similarity(wordsets / name, number, unit) for name in SIMILARITY),
-        analogies(wordsets / ANALOGIES, number, unit),
-    ]
+def number_of(run: Run) -> dict[str, int]:
+    """The row of each word."""
+    return {word: row for row, word in enumerate(run.words)}
 
 
-def main() -> None:
+def agreement(run: Run, wordsets: Wordsets) -> list[float]:
+    """How well a run's vectors agree with each word set."""
+    number = number_of(run)
+    return [score(measure(wordset, number, run.vectors)) for wordset in wordsets.values()]
+
+
+def rare_agreement(run: Run, wordsets: Wordsets) -> list[float]:
+    """The same over the pairs with an unknown word, and after each figure how many pairs these are."""
+    number = number_of(run)
+    figures = []
+    for wordset in wordsets.values():
+        if isinstance(wordset, Similarity):
+            found = measure(with_unknown(wordset, number), number, run.vectors, run.unknown)
+            figures += [score(found), found["pairs"]]
+    return figures
+
+
+def with_unknown(wordset: Similarity, number: Mapping[str, int]) -> Similarity:
+    """The pairs of which at least one word has no row.
+
+    >>> with_unknown(Similarity([("a", "b"), ("A", "a")], [1.0, 2.0]), {"a": 0})
+    Similarity(pairs=[('a', 'b')], scores=[1.0])
+    """
+    lines = zip(wordset.pairs, wordset.scores, strict=True)
+    kept = [(pair, mark) for pair, mark in lines if any(word.lower() not in number for word in pair)]
+    return Similarity([pair for pair, _ in kept], [mark for _, mark in kept])
+
+
+def score(found: Mapping[str, float]) -> float:
+    """The figure of a word set, or NaN where too few of its words are known."""
+    return found.get("spearman", found.get("accuracy", float("nan")))
+
+
+def middle(figures: Sequence[float], digits: int) -> str:
+    """The median and half the range.
+
+    >>> middle([1.0, 4.0, 2.0], 1), middle([0.25], 2), middle([float("nan")], 3)
+    ('2.0 ± 1.5', '0.25', '-')
+    """
+    if any(figure != figure for figure in figures):
+        return "-"
+    text = f"{statistics.median(figures):.{digits}f}"
+    return text if len(figures) == 1 else f"{text} ± {(max(figures) - min(figures)) / 2:.{digits}f}"
+
+
+def columns_of(part: Part, wordsets: Wordsets) -> dict[str, int]:
+    """The columns of a table and how many digits each has after the point."""
+    columns = {"1000 words/s": 0, "seconds": 0, "peak MB": 0}
+    for name, wordset in wordsets.items():
+        if not part.rare:
+            columns[name] = 3
+        elif isinstance(wordset, Similarity):
+            columns |= {name: 3, f"{name} pairs": 0}
+    return columns
+
+
+def trained(program: str, folder: Path, plan: Plan, settings: Settings) -> Run:
+    """One run of one program."""
+    if program == "Firth":
+        return firth(folder, settings, plan.changes)
+    pairs = [pair for one in plan.wordsets.values() if isinstance(one, Similarity) for pair in one.pairs]
+    return peer(program, folder, settings, sorted({word.lower() for pair in pairs for word in pair}))
+
+
+def contest(part: Part, plan: Plan, folder: Path, words: int) -> str:
+    """Runs the programs of a part in turns; its table, and below it the ratios of speed."""
+    settings = plan.settings | part.settings
+    write_firth_params(folder, settings, {})
+    for stage in ("vocabulary", "ids"):
+        run_stage(stage, folder)
+    rows, ratios = [], []
+    columns = columns_of(part, plan.wordsets)
+    for objective in plan.objectives:
+        found: dict[str, list[list[float]]] = {name: [] for name in part.programs if name in plan.programs}
+        for seed in plan.seeds:
+            for program, runs in found.items():
+                run = trained(program, folder, plan, settings | {"objective": objective, "seed": seed})
+                rate = words * settings["epochs"] / run.seconds / 1000
+                judged = (rare_agreement if part.rare else agreement)(run, plan.wordsets)
+                runs.append([rate, run.seconds, run.megabytes, *judged])
+                print(part.title, objective, program, seed, runs[-1], file=sys.stderr, flush=True)
+        for program, runs in found.items():
+            cells = map(middle, zip(*runs, strict=True), columns.values())
+            rows.append([f"{objective}, {program}", *cells])
+        ratios += ratios_of(objective, found)
+    return "\n".join([table(["", *columns], rows), *(["", *ratios] if ratios else [])])
+
+
+def ratios_of(objective: str, found: Mapping[str, list[list[float]]]) -> list[str]:
+    """Firth's words a second over those of each peer, as ratios within a seed.
+
+    >>> ratios_of("cbow", {"Firth": [[4.0], [9.0]], "gensim": [[2.0], [3.0]]})
+    ['- cbow, words a second, Firth : gensim = 2.50 ± 0.50']
+    """
+    lines = []
+    for program in [name for name in found if name != "Firth" and "Firth" in found]:
+        pairs = zip(found["Firth"], found[program], strict=True)
+        ratio = middle([ours[0] / theirs[0] for ours, theirs in pairs], 2)
+        lines.append(f"- {objective}, words a second, Firth : {program} = {ratio}")
+    return lines
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("text", type=Path)
+    programs, parts = ["Firth", *PROGRAMS], ["plain", "subwords", "rare"]
     parser.add_argument("wordsets", type=Path)
+    parser.add_argument("--text", type=Path)
+    parser.add_argument("--archive", type=Path)
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--programs", nargs="+", choices=programs, default=programs)
     parser.add_argument("--objectives", nargs="+", default=["skipgram", "cbow"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--feed", choices=["lists", "file"], default="lists", help="how gensim gets the text")
+    parser.add_argument("--subwords", nargs=3, type=int, default=[3, 6, 200_000], metavar=("MIN", "MAX", "N"))
+    parser.add_argument("--rare-min-count", type=int, default=1000, help="of the words known in part rare")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of Firth's embeddings")
-    parser.add_argument("--without-gensim", action="store_true")
     options = parser.parse_args()
-    words = words_of(options.text)
-    changes = {k: yaml.safe_load(v) for k, _, v in (item.partition("=") for item in options.set)}
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_tokens(words, folder / "tokens.parquet")
-        lines = (" ".join(words[n : n + DOCUMENT]) for n in range(0, len(words), DOCUMENT))
-        (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
-        for objective in options.objectives:
-            params: dict[str, object] = {
-                "objective": objective, "loss": "negative_sampling", "dim": 100, "window": 5, "negatives": 5,
-                "noise_power": 0.75, "subsample": 1e-3, "epochs": options.epochs, "threads": 2,
-            }  # fmt: skip
-            programs: dict[str, Callable[[dict[str, object]], Run]] = {
-                "Firth": lambda p: firth(folder, p | changes),
-                "gensim": lambda p: gensim_peer(folder, p),
-            }
-            for program, run in programs.items():
-                if program == "gensim" and options.without_gensim:
-                    continue
-                found = []
-                for seed in options.seeds:
-                    seconds, megabytes, names, vectors = run(params | {"seed": seed})
-                    rate = len(words) * options.epochs / seconds
-                    found.append(
-                        [rate / 1000, seconds, megabytes, *quality(names, vectors, options.wordsets)]
-                    )
-                    print(objective, program, seed, found[-1], file=sys.stderr)
-                cells = [f"{objective}, {program}"]
-                for column, digits in zip(zip(*found, strict=True), (0, 0, 0, 3, 3, 3), strict=True):
-                    spread = (max(column) - min(column)) / 2
-                    cells.append(f"{statistics.median(column):.{digits}f} ± {spread:.{digits}f}")
-                rows.append(cells)
-    print(f"{len(words):,} words, {options.epochs} epochs, seeds {options.seeds}: median and half the range")
-    print(processor(), "\n")
-    print(table(["", "1000 words/s", "seconds", "MB", "WS-353", "SimLex-999", "analogies"], rows))
+    if not options.text and not options.archive:
+        parser.error("nothing to learn from: --text or --archive is needed")
+    return options
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    """What the options ask for."""
+    settings = COMMON | {"objective": options.objectives[0], "seed": options.seeds[0]}
+    settings |= {"epochs": options.epochs, "feed": options.feed, "subwords": None}
+    wordsets = {name: read_wordset(options.wordsets / file) for name, file in WORDSETS.items()}
+    changes = changes_of(options.set)
+    return Plan(options.programs, options.objectives, options.seeds, settings, changes, wordsets)
+
+
+def parts_of(options: argparse.Namespace) -> list[Part]:
+    """The tables that the options ask for."""
+    least, most, buckets = options.subwords
+    pieces = {"subwords": {"min": least, "max": most, "buckets": buckets}}
+    rare = pieces | {"min_count": options.rare_min_count}
+    grams = f"n-grams of {least} to {most} characters in {buckets:,} buckets"
+    known = f"Words of {options.rare_min_count:,} occurrences or more"
+    parts = {
+        "plain": Part("Whole words", ("Firth", "gensim", "fastText"), {}, rare=False),
+        "subwords": Part(f"Words and {grams}", ("Firth", "fastText"), pieces, rare=False),
+        "rare": Part(
+            f"{known}, and {grams}: pairs with a rarer word", ("Firth", "fastText"), rare, rare=True
+        ),
+    }
+    return [parts[name] for name in options.parts]
+
+
+def main() -> None:
+    options = arguments()
+    plan, parts = plan_of(options), parts_of(options)
+    print(f"{options.epochs} epochs, seeds {plan.seeds}: median ± half the range; {processor()}", flush=True)
+    for path, documents_of in ((options.text, from_words), (options.archive, from_reviews)):
+        if path is None:
+            continue
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            documents, words = write_text(documents_of(path.resolve()), folder)
+            print(f"\n## {path.name}: {documents:,} documents, {words:,} words")
+            for part in parts:
+                print(f"\n{part.title}\n\n{contest(part, plan, folder, words)}", flush=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--gensim"]:
-        train_gensim(*sys.argv[2:])
-    else:
-        main()
+    main()

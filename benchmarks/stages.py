@@ -41,12 +41,17 @@ def preset(name: str) -> dict[str, Any]:
     return params
 
 
-def run_stage(stage: str, folder: Path, archive: Path) -> Cost:
-    """Runs a stage with dvc.yaml's own command, its outputs in `folder`."""
+def run_stage(stage: str, folder: Path, **environment: str) -> Cost:
+    """Runs a stage with dvc.yaml's own command on what is in `folder`, which takes its checkpoint too.
+
+    Folders that the stage reads are made where they lack.
+    """
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8").replace("${corpus}", "imdb")
     words = yaml.safe_load(text)["stages"][stage]["cmd"].split()[2:]
-    paths = [str(ROOT / w) if w.startswith("data/corpora") else str(folder / w) for w in words[1:]]
-    return measured(words[0], *paths, FIRTH_MIRROR=str(archive))
+    paths = [(ROOT if word.startswith("data/corpora") else folder) / word for word in words[1:]]
+    for path in paths:
+        (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
+    return measured(words[0], *paths, DVC_ROOT=str(folder), **environment)
 
 
 def write_params(folder: Path, archive: Path) -> None:
@@ -77,7 +82,7 @@ def growth(archive: Path, times: list[int]) -> list[list[str]]:
             grown = folder / "grown.tar"
             repeated(archive, factor, grown)
             write_params(folder, grown)
-            costs = [run_stage(stage, folder, grown) for stage in TEXT_STAGES]
+            costs = [run_stage(stage, folder, FIRTH_MIRROR=str(grown)) for stage in TEXT_STAGES]
             seconds = sum(cost.seconds for cost in costs)
             rows.append([f"{factor}×", *(f"{cost.megabytes:.0f}" for cost in costs), f"{seconds:.0f}"])
     return rows
@@ -97,7 +102,7 @@ def main() -> None:
         folder = Path(name)
         write_params(folder, archive)
         for stage in stages:
-            cost = run_stage(stage, folder, archive)
+            cost = run_stage(stage, folder, FIRTH_MIRROR=str(archive))
             limit = f"{LIMITS[stage]}" if stage in LIMITS else ""
             rows.append([stage, f"{cost.seconds:.1f}", limit, f"{cost.megabytes:.0f}"])
     print(f"{archive.name} with presets/imdb.args; {processor()}\n")

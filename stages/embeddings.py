@@ -19,44 +19,62 @@ from the noise distribution count ** noise_power?
     Mikolov et al. 2013, "Distributed Representations of Words and Phrases and their Compositionality"
 
     python -m stages.embeddings params.yaml data/ids.parquet data/vocabulary.parquet \\
-        data/embeddings.safetensors metrics/embeddings.json metrics/embeddings_loss.csv
+        data/pretrained data/wordsets data/embeddings.safetensors data/embeddings.json \\
+        metrics/embeddings.json metrics/embeddings_loss.csv
 
-Speed comes from the shape of the work, not from another mathematics. Text is taken in blocks of
-BLOCK neighbouring positions. All pairs in a block are scored by one matrix product and those
-outside a centre's window masked out; a block shares SHARED noise words, each weighted so that the
-expected gradient is that of K drawn for every pair. Many blocks make one step, and the gradients,
-three more matrix products, are written out below rather than left to autograd.
+Speed comes from the shape of the work, not from another mathematics:
+
+    block   P neighbouring positions. All their pairs are scored by one matrix product, and those
+            outside a centre's window masked out. A block shares its noise words, each weighted so
+            that the expected gradient is that of K drawn for every pair.
+    step    S blocks at once. The gradients, two more products, are written out below.
+    round   the steps that a worker takes, one thread to a worker, on a copy of the rows it needs.
+            Then all workers add what they changed to the tables, in the order of their numbers: so
+            no thread waits for another in between, and the bytes are the same on every run.
 """
 
+import hashlib
+import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from stages import PAD, TRAIN, UNLABELLED
+from stages import PAD, TRAIN, UNK, UNLABELLED
+from stages.lib.checkpoint import Checkpoint, checkpoint
 from stages.lib.command import Refusal, run
 from stages.lib.files import atomic, write_csv, write_json
 from stages.lib.params import Section, read_params
 from stages.lib.progress import progress
+from stages.lib.subwords import Subwords, pieces_of, vector_of
 from stages.lib.tables import open_table
 from stages.lib.training import Device, prepare
+from stages.lib.vectors import read_vectors
+from stages.lib.wordsets import measure, read_wordset
 
 BLOCK = 16  # P: positions scored together; longer blocks waste products outside the windows
-SHARED = 48  # noise words that a block shares; fewer are faster and estimate more coarsely
-STEP = 32  # S: blocks a step; longer steps are faster and use staler rows
-DAMPING = -0.25  # power of a row's count in a step; -0.5 learnt markedly less in as many epochs
-MOST = 8.0  # gradients that a row may take in one step; text of few different words needs the limit
-CHUNK = 4096  # blocks prepared at a time, so that small operations become few
+SHARED = {"skipgram": 48, "cbow": 16}  # noise words that a block shares; fewer estimate more coarsely
+STEP = {"cpu": 16, "cuda": 64}  # S: blocks a step; longer steps are faster and use staler rows
+ROUND = 64  # steps a round at most; longer rounds waste less on copies and merge staler rows
+ROUNDS = 128  # an epoch at least, so that on a short text the workers meet often enough
+POOL = 4096  # noise words that a round draws, and its blocks draw theirs from: few rows stay in cache
 NOISE_ENTRIES = 1 << 22  # of the table that noise words are drawn from, at least
+DAMPING = -0.25  # power of a row's count in a step
+MOST = 8.0  # gradients that a row may take in one step, over all workers; a few words alone need the limit
+CELLS = 1 << 22  # scores of the full softmax in memory at a time
+LR = {"skipgram": 0.04, "cbow": 0.075}  # `lr: auto`; a mean's gradient is shared by its words
 CURVE = 100  # points of the loss curve
-LOSS_EVERY = 8  # steps; the loss itself is only for show, so it is taken now and then
 FLOOR = 1e-4  # of the learning rate, at the end
 
 
@@ -68,125 +86,173 @@ class Params(Section):
     negatives: int = Field(ge=1, le=1000)  # K: noise words a pair
     noise_power: float = Field(ge=0, le=2)  # 1 draws noise as often as text has it, 0 all alike
     subsample: float = Field(ge=0, le=1)  # words above this share are thinned out: they say little
+    subwords: Subwords | None  # a word's vector as the mean of its own and of its pieces'
+    pretrained: str | None  # vectors to start from, instead of small random ones
     epochs: int = Field(ge=1, le=10_000)
-    lr: float = Field(gt=0, le=10)
+    lr: (
+        Annotated[float, Field(gt=0, le=10)] | Literal["auto"]
+    )  # falls linearly to nothing; auto: what suits the objective
     seed: int = Field(ge=0, lt=2**63)
-    threads: int = Field(ge=1, le=1024)  # another count is another order of sums, and other bytes
+    threads: int = Field(ge=1, le=1024)  # workers; another number is another order of sums
     device: Device
+    wordsets: list[str]  # what people said of words, to measure the vectors by
 
 
 class Blocks(NamedTuple):
-    """S blocks of P neighbouring positions, with `window` more words on each side: C = P + 2 window."""
+    """B blocks of P neighbouring positions, with `window` more words on each side: C = P + 2 window."""
 
-    centres: Tensor  # (S, P) row numbers
-    contexts: Tensor  # (S, C) row numbers of the same positions and of those beside them
-    near: Tensor  # (S, P, C) 1.0 where the context is in the centre's window and document, else 0.0
-    noise: Tensor  # (S, K) row numbers, K = SHARED
+    centres: Tensor  # (B, P) row numbers
+    contexts: Tensor  # (B, C) row numbers of the same positions and of those beside them
+    near: Tensor  # (B, P, C) 1.0 where the context is in the centre's window and document, else 0.0
+
+
+class Predictions(NamedTuple):
+    """What is to be predicted from what, in B blocks of P positions."""
+
+    inputs: Tensor  # (B, I) rows of the `in` table
+    mix: Tensor | None  # (B, P, I) each position's shares of the inputs; None: position i is input i
+    targets: Tensor  # (B, R) rows of the `out` table
+    true: Tensor  # (B, P, R) 1.0 where the target is true of the position, else 0.0
+
+
+def skipgram(blocks: Blocks) -> Predictions:
+    """Each centre predicts each of its context words."""
+    return Predictions(blocks.centres, None, blocks.contexts, blocks.near)
+
+
+def cbow(blocks: Blocks) -> Predictions:
+    """The mean of the context words predicts the centre."""
+    count = blocks.near.sum(-1, keepdim=True)  # (B, P, 1)
+    mean = blocks.near / count.clamp(min=1)  # (B, P, C)
+    itself = torch.eye(blocks.centres.shape[1]).to(count) * (count > 0)  # (B, P, P)
+    return Predictions(blocks.contexts, mean, blocks.centres, itself)
+
+
+class Step(NamedTuple):
+    """S blocks of predictions, their noise, and how much each row heeds its gradient."""
+
+    predictions: Predictions
+    owed: Tensor  # (S, P, 1) the weight of each noise word
+    both: Tensor  # (S, R + K) rows of the `out` table: the targets, then the noise
+    calm_inputs: Tensor  # (S, I)
+    calm_both: Tensor  # (S, R + K)
+    most: float  # gradients that a row may take
 
 
 class Update(NamedTuple):
-    """The gradient of the loss with respect to some rows of a table; a row may come repeatedly."""
+    """What to add to some rows of a table; a row may come repeatedly."""
 
     rows: Tensor  # (S, R)
-    gradient: Tensor  # (S, R, D)
-    words: Tensor | None = None  # (S, R) how many words' gradients are in each sum; None: one
+    change: Tensor  # (S, R, D)
 
 
-# A loss takes hidden (S, P, D), the out table (V, D), the rows of the true words (S, R), how often
-# each is true of each position (S, P, R), the noise rows and K; it returns the gradient of hidden,
-# the update of the out table, and the loss itself if it is asked for.
-Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, bool], tuple[Tensor, Update, Tensor]]
+# A loss takes hidden (S, P, D), the out table (V, D), the step, what to multiply the gradients with
+# and whether to tell the loss; it returns the change of hidden, the update of `out`, and the loss.
+Loss = Callable[[Tensor, Tensor, Step, float, bool], tuple[Tensor, Update, Tensor]]
 
 
-def skipgram(
-    table: Tensor, out: Tensor, blocks: Blocks, loss: Loss, negatives: int, watch: bool = False
+def changes(
+    table: Tensor, out: Tensor, step: Step, loss: Loss, rate: float, watch: bool = False
 ) -> tuple[Update, Update, Tensor]:
-    """Each centre predicts each of its context words. Returns the updates of both tables."""
-    hidden = rows_of(table, blocks.centres)  # (S, P, D)
-    d_hidden, d_out, value = loss(hidden, out, blocks.contexts, blocks.near, blocks.noise, negatives, watch)
-    return Update(blocks.centres, d_hidden), d_out, value
+    """`rate` times the gradients of the loss, for both tables, and the loss if it is asked for.
 
-
-def cbow(
-    table: Tensor, out: Tensor, blocks: Blocks, loss: Loss, negatives: int, watch: bool = False
-) -> tuple[Update, Update, Tensor]:
-    """The mean of the context words predicts the centre. Returns the updates of both tables."""
-    count = blocks.near.sum(-1, keepdim=True)  # (S, P, 1)
-    share = blocks.near / count.clamp(min=1)  # (S, P, C)
-    hidden = share @ rows_of(table, blocks.contexts)  # (S, P, D)
-    itself = torch.eye(blocks.centres.shape[1]).to(count) * (count > 0)  # (S, P, P)
-    d_hidden, d_out, value = loss(hidden, out, blocks.centres, itself, blocks.noise, negatives, watch)
-    return Update(blocks.contexts, share.transpose(1, 2) @ d_hidden), d_out, value
+    In training `rate` is minus the learning rate. It is put in where the gradients are smallest.
+    """
+    inputs, mix, _, _ = step.predictions
+    rows = look_up(table, inputs)  # (S, I, D)
+    hidden = rows if mix is None else mix.bmm(rows)  # (S, P, D)
+    d_hidden, d_out, value = loss(hidden, out, step, rate, watch)
+    d_inputs = d_hidden if mix is None else mix.transpose(1, 2).bmm(d_hidden)  # (S, I, D)
+    return Update(inputs, d_inputs.mul_(step.calm_inputs[..., None])), d_out, value
 
 
 def negative_sampling(
-    hidden: Tensor, out: Tensor, rows: Tensor, true: Tensor, noise: Tensor, negatives: int, watch: bool
+    hidden: Tensor, out: Tensor, step: Step, rate: float, watch: bool
 ) -> tuple[Tensor, Update, Tensor]:
     """Tells true words from noise: binary logistic regression, `negatives` to one."""
-    both = torch.cat([rows, noise], 1)  # (S, R + K)
-    targets = rows_of(out, both)  # (S, R + K, D)
-    scores = hidden @ targets.transpose(1, 2)  # (S, P, R + K)
-    # A position with n true words is owed n * negatives noise words, spread over the shared ones.
-    owed = true.sum(-1, keepdim=True) * (negatives / noise.shape[1])  # (S, P, 1)
-    split = rows.shape[1]
+    true = step.predictions.true
+    rows = look_up(out, step.both)  # (S, R + K, D)
+    scores = hidden.bmm(rows.transpose(1, 2))  # (S, P, R + K)
+    targets, noise = scores[..., : true.shape[-1]], scores[..., true.shape[-1] :]
     value = scores.new_zeros(())
     if watch:
-        value = (softplus(-scores[..., :split]) * true).sum() + (softplus(scores[..., split:]) * owed).sum()
+        value = (softplus(-targets) * true).sum() + (softplus(noise) * step.owed).sum()
     slope = scores.sigmoid_()  # d softplus(s) / ds; the sign of s tells true from noise
-    slope[..., :split].sub_(1).mul_(true)
-    slope[..., split:].mul_(owed)
-    return slope @ targets, Update(both, slope.transpose(1, 2) @ hidden), value
+    targets.sub_(1).mul_(true)
+    noise.mul_(step.owed)
+    slope.mul_(rate)
+    d_hidden = slope.bmm(rows)
+    slope.mul_(step.calm_both[:, None, :])
+    return d_hidden, Update(step.both, slope.transpose(1, 2).bmm(hidden)), value
 
 
 def softmax(
-    hidden: Tensor, out: Tensor, rows: Tensor, true: Tensor, noise: Tensor, negatives: int, watch: bool
+    hidden: Tensor, out: Tensor, step: Step, rate: float, watch: bool
 ) -> tuple[Tensor, Update, Tensor]:
-    """Cross-entropy against all V words: exact, V products a position. Noise plays no part."""
-    scores = hidden @ out.T  # (S, P, V)
-    scores[..., PAD] = -torch.inf  # nothing is never the answer
-    owed = true.sum(-1, keepdim=True)  # (S, P, 1)
-    value = scores.new_zeros(())
-    wanted = rows[:, None, :].expand(true.shape)  # (S, P, R)
-    if watch:
-        logs = scores.log_softmax(-1).gather(-1, wanted)
-        value = -torch.where(true > 0, logs * true, 0.0).sum()
-    slope = scores.softmax(-1).mul_(owed)
-    guessed = slope.sum((0, 1))  # (V,)
-    slope.scatter_add_(-1, wanted, -true)
-    seen = torch.zeros_like(guessed).scatter_add_(0, rows.flatten(), true.sum(1).flatten())  # (V,)
-    everything = torch.arange(len(out), device=out.device)  # (V,)
-    gradient = slope.flatten(0, 1).T @ hidden.flatten(0, 1)  # (V, D)
-    words = torch.maximum(guessed, seen).clamp_(min=1)
-    return slope @ out, Update(everything[None], gradient[None], words[None]), value
+    """Cross-entropy against all V words: exact, V products a position. Noise plays no part.
 
-
-def rows_of(table: Tensor, rows: Tensor) -> Tensor:
-    """The lookup: table[rows], (S, R) -> (S, R, D)."""
-    return nn.functional.embedding(rows, table)
-
-
-def descend(table: Tensor, update: Update, lr: float, tally: Tensor) -> None:
-    """One step of gradient descent on the rows in `update`.
-
-    A row that comes c times in a step has c gradients that do not know of each other. Their sum
-    overshoots, their mean is timid: the sum is multiplied by c ** -0.25, and cut where it would
-    still count for more than MOST gradients. `tally` is V zeros.
+    Some positions at a time, so that no more than CELLS scores stand in memory.
     """
-    rows, gradient = update.rows.flatten(), update.gradient.flatten(0, -2)
-    words = tally.new_ones(len(rows)) if update.words is None else update.words.flatten()
-    tally.scatter_add_(0, rows, words)
-    count = tally[rows]  # (S R,)
-    damped = torch.minimum(count.pow(DAMPING), MOST / count)
-    tally[rows] = 0
-    add_rows(table, rows, gradient.mul_(damped.mul_(-lr)[:, None]))
+    _, _, targets, true = step.predictions
+    d_hidden = torch.empty_like(hidden)
+    d_out = torch.zeros_like(out)
+    value = hidden.new_zeros(())
+    words = out.new_zeros(len(out))  # how many gradients are in the sum of each row
+    wanted = targets[:, None, :].expand(true.shape).flatten(0, 1)  # (S P, R)
+    true = true.flatten(0, 1)
+    owed = true.sum(-1, keepdim=True)  # (S P, 1)
+    flat = hidden.flatten(0, 1)  # (S P, D)
+    for start in range(0, len(flat), max(1, CELLS // len(out))):
+        part = slice(start, start + max(1, CELLS // len(out)))
+        scores = flat[part] @ out.T  # (p, V)
+        scores[:, PAD] = -torch.inf  # nothing is never the answer
+        if watch:
+            logs = scores.log_softmax(-1).gather(-1, wanted[part])
+            value = value - torch.where(true[part] > 0, logs * true[part], 0.0).sum()
+        slope = scores.softmax(-1).mul_(owed[part])
+        words += torch.maximum(slope.sum(0), torch.zeros_like(words).index_add_(
+            0, wanted[part].flatten(), true[part].flatten()))  # fmt: skip
+        slope.scatter_add_(-1, wanted[part], -true[part]).mul_(rate)
+        d_hidden.flatten(0, 1)[part] = slope @ out
+        d_out.addmm_(slope.T, flat[part])
+    everything = torch.arange(len(out), device=out.device)  # (V,)
+    d_out.mul_(calm(words.clamp_(min=1), step.most)[:, None])
+    return d_hidden, Update(everything[None], d_out[None]), value
 
 
-def add_rows(table: Tensor, rows: Tensor, values: Tensor) -> None:
-    """table[rows] += values, repeated rows and all, in the same order on every run."""
-    if table.is_cuda:
-        table.index_add_(0, rows, values)
-    else:  # the same sum, and several times faster there
-        table.scatter_add_(0, rows[:, None].expand_as(values), values)
+def look_up(table: Tensor, rows: Tensor) -> Tensor:
+    """table[rows]: (V, D), (S, R) -> (S, R, D)."""
+    return table.index_select(0, rows.flatten()).view(*rows.shape, table.shape[1])
+
+
+def calm(count: Tensor, most: float) -> Tensor:
+    """How much a row heeds each of the `count` gradients that it gets in one step.
+
+    They do not know of each other: their sum overshoots, their mean is timid. The sum is multiplied
+    by count ** -0.25, and cut where it would still be more than `most` gradients.
+    """
+    return torch.minimum(count.pow(DAMPING), most / count)
+
+
+def steps_of(
+    predictions: Predictions, owed: Tensor, noise: Tensor, count: int, rows: int, most: float
+) -> Iterator[Step]:
+    """B blocks as steps of `count` blocks; `rows` is how many rows the larger table has."""
+    both = torch.cat([predictions.targets, noise], 1)
+    calm_inputs, calm_both = (calm_of(ids, count, rows, most) for ids in (predictions.inputs, both))
+    for start in range(0, len(both), count):
+        part = slice(start, start + count)
+        inputs, mix, targets, true = predictions
+        some = Predictions(inputs[part], None if mix is None else mix[part], targets[part], true[part])
+        yield Step(some, owed[part], both[part], calm_inputs[part], calm_both[part], most)
+
+
+def calm_of(ids: Tensor, count: int, rows: int, most: float) -> Tensor:
+    """`calm` of every row number in B blocks, by how often it comes in its step: (B, R) -> (B, R)."""
+    step = torch.arange(len(ids), device=ids.device) // count  # (B,)
+    cell = ids + (step * rows)[:, None]
+    often = torch.bincount(cell.flatten(), minlength=rows)
+    return calm(often[cell].float(), most)
 
 
 def keep_chance(counts: Tensor, subsample: float) -> Tensor:
@@ -206,7 +272,7 @@ def noise_table(counts: Tensor, power: float) -> Tensor:
     entries = max(NOISE_ENTRIES, 32 * len(counts))
     edges = weights.cumsum(0) / weights.sum()
     middles = (torch.arange(entries, dtype=torch.float64) + 0.5) / entries
-    return torch.searchsorted(edges, middles).clamp(max=len(counts) - 1)
+    return torch.searchsorted(edges, middles, out_int32=True).clamp(max=len(counts) - 1)
 
 
 def windows(lengths: Tensor, window: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -223,40 +289,33 @@ def windows(lengths: Tensor, window: int, generator: torch.Generator) -> tuple[T
     return torch.minimum(reach, place), torch.minimum(reach, after)
 
 
-def blocks_of(
-    ids: Tensor, lengths: Tensor, window: int, noise: Tensor, generator: torch.Generator
-) -> Iterator[Blocks]:
-    """The documents `ids`, laid one after the other, as steps of at most STEP blocks."""
-    if not len(ids):
-        return
-    left, right = windows(lengths, window, generator)
+def blocks_of(ids: Tensor, left: Tensor, right: Tensor, window: int) -> Blocks:
+    """A text (n,) and how far each of its positions sees (n,) as blocks. None sees beyond the text."""
+    place = torch.arange(len(ids), device=ids.device)
+    left, right = torch.minimum(left, place), torch.minimum(right, place.flip(0))
     short = -len(ids) % BLOCK
     padded = nn.functional.pad(ids, (window, short + window), value=PAD)
-    left, right = (nn.functional.pad(x, (0, short)).view(-1, BLOCK, 1) for x in (left, right))
+    left, right = (nn.functional.pad(x, (0, short)).view(-1, BLOCK) for x in (left, right))
+    # near is 1.0 where -left <= offset < 0 or 0 < offset <= right: two rows looked up and added.
+    line = torch.arange(BLOCK, device=ids.device)  # (P,)
+    offset = torch.arange(BLOCK + 2 * window, device=ids.device) - window - line[:, None]  # (P, C)
+    reach = torch.arange(window + 1, device=ids.device)[:, None, None]
+    before = ((offset < 0) & (offset >= -reach)).float().flatten(0, 1)  # (window + 1) P, C
+    after = ((offset > 0) & (offset <= reach)).float().flatten(0, 1)
+    near = look_up(before, left * BLOCK + line).add_(look_up(after, right * BLOCK + line))
     centres = padded[window : len(padded) - window].view(-1, BLOCK)
-    contexts = padded.unfold(0, BLOCK + 2 * window, BLOCK)
-    # How far the context in column c is from the centre in line p.
-    offset = torch.arange(BLOCK + 2 * window) - window - torch.arange(BLOCK)[:, None]  # (P, C)
-    for chunk in range(0, len(centres), CHUNK):
-        part = slice(chunk, chunk + CHUNK)
-        near = ((offset >= -left[part]) & (offset <= right[part]) & (offset != 0)).float()
-        drawn = torch.randint(len(noise), (len(near), SHARED), generator=generator)
-        prepared = Blocks(centres[part], contexts[part], near, noise[drawn])
-        yield from map(Blocks._make, zip(*(torch.split(tensor, STEP) for tensor in prepared), strict=True))
+    return Blocks(centres, padded.unfold(0, BLOCK + 2 * window, BLOCK), near)
 
 
-def documents(ids: Path, order: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """(ids, lengths) of the train and unlabelled documents, one row group at a time, in an order
-    drawn anew: a corpus often has all of one kind before all of the other."""
+def documents(ids: Path, groups: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """(ids, lengths) of the train and unlabelled documents in some row groups of data/ids.parquet."""
     with open_table(ids) as file:
-        for group in torch.randperm(file.num_row_groups, generator=order).tolist():
+        for group in groups:
             table = file.read_row_group(group, columns=["split", "ids"])
             batch = table.filter(np.isin(np.asarray(table["split"]), (TRAIN, UNLABELLED)))
             lists = batch["ids"].combine_chunks()
-            if len(lists):
-                flat = np.asarray(lists.flatten())
-                lengths = np.diff(np.asarray(lists.offsets))
-                yield torch.tensor(flat, dtype=torch.int64), torch.tensor(lengths, dtype=torch.int64)
+            flat, offsets = np.asarray(lists.flatten()), np.asarray(lists.offsets)
+            yield torch.tensor(flat, dtype=torch.int64), torch.tensor(np.diff(offsets), dtype=torch.int64)
 
 
 def thin_out(
@@ -268,6 +327,182 @@ def thin_out(
     return ids[stays], torch.bincount(document[stays], minlength=len(lengths))
 
 
+def dice(seed: int, *place: int | str) -> torch.Generator:
+    """A generator of one's own for each place in the training: what is drawn there depends on
+    nothing that was drawn before, so a training goes on anywhere as if it had never stopped."""
+    name = hashlib.sha256(repr((seed, *place)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(name[:8], "little"))
+
+
+class Place(NamedTuple):
+    """Where in the training: the next round of a row group of an epoch."""
+
+    epoch: int
+    group: int
+    round: int
+
+
+class Round(NamedTuple):
+    """What one worker learns from before the workers meet."""
+
+    place: Place
+    words: int  # of the raw text that it stands for
+    ids: Tensor  # (n,)
+    left: Tensor  # (n,) how far each position sees
+    right: Tensor  # (n,)
+
+
+def rounds(ids: Path, chance: Tensor, length: int, params: Params, begin: Place) -> Iterator[Round]:
+    """The text of all epochs from `begin` on, `length` positions a round.
+
+    Row groups come in an order drawn anew each epoch: a corpus often has all of one kind before all
+    of the other.
+    """
+    with open_table(ids) as file:
+        groups = file.num_row_groups
+    for epoch in range(begin.epoch, params.epochs):
+        order = torch.randperm(groups, generator=dice(params.seed, "order", epoch)).tolist()
+        first = begin.group if epoch == begin.epoch else 0
+        for group, (flat, lengths) in enumerate(documents(ids, order[first:]), first):
+            generator = dice(params.seed, "text", epoch, group)
+            kept, lengths = thin_out(flat, lengths, chance, generator)
+            left, right = windows(lengths, params.window, generator)
+            edges = [*range(0, len(kept), length), len(kept)]
+            read = [len(flat) * edge // max(1, len(kept)) for edge in edges]
+            for number, start in enumerate(edges[:-1]):
+                place = Place(epoch, group, number)
+                part = slice(start, edges[number + 1])
+                if place >= begin:
+                    words = read[number + 1] - read[number]
+                    yield Round(place, words, kept[part], left[part], right[part])
+
+
+class Words:
+    """The `in` table: a row for each word."""
+
+    def __init__(self, weight: Tensor) -> None:
+        """`weight` is (V, D)."""
+        self.weight = weight
+
+    def take(self, rows: Tensor) -> Tensor:
+        """A copy of some words' vectors: (U,) -> (U, D)."""
+        return self.weight.index_select(0, rows)
+
+    def add(self, rows: Tensor, change: Tensor) -> None:
+        """Moves some words' vectors, each by its row of `change` (U, D)."""
+        self.weight.index_add_(0, rows, change)
+
+    def put(self, rows: Tensor, vectors: Tensor) -> None:
+        """Makes `vectors` (U, D) those of some words."""
+        self.weight[rows] = vectors
+
+    def vectors(self) -> Tensor:
+        """All words' vectors, (V, D)."""
+        return self.weight
+
+
+class PiecedWords(Words):
+    """The `in` table with subwords: a word is the mean of its own row and its pieces'."""
+
+    def __init__(self, weight: Tensor, buckets: Tensor, counts: Tensor) -> None:
+        """`weight` is (V + buckets, D); `buckets` (M,) are the pieces of all words, `counts` (V,) of each."""
+        super().__init__(weight)
+        own = torch.arange(len(counts), device=weight.device)
+        ends = (counts + 1).cumsum(0)
+        self.parts = torch.empty(int(ends[-1]), dtype=torch.int64, device=weight.device)  # rows of weight
+        self.first, self.count = ends - counts - 1, counts + 1
+        is_own = torch.zeros_like(self.parts, dtype=torch.bool).index_fill_(0, self.first, True)
+        self.parts[is_own], self.parts[~is_own] = own, buckets + len(counts)
+
+    def parts_of(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows of `weight` that some words are the mean of, word by word, and how many each."""
+        count = self.count[rows]
+        end = count.cumsum(0)
+        skip = (self.first[rows] - (end - count)).repeat_interleave(count)
+        return self.parts[skip + torch.arange(int(end[-1]), device=rows.device)], count
+
+    def take(self, rows: Tensor) -> Tensor:
+        """The means of some words' parts, (U, D)."""
+        parts, count = self.parts_of(rows)
+        return nn.functional.embedding_bag(parts, self.weight, count.cumsum(0) - count, mode="mean")
+
+    def add(self, rows: Tensor, change: Tensor) -> None:
+        """As in fastText, each piece moves as its word should. One that several words share does as
+        they say together, but calmly."""
+        parts, count = self.parts_of(rows)
+        often = torch.bincount(parts, minlength=len(self.weight))[parts]
+        moves = change.repeat_interleave(count, 0).mul_(calm(often.float(), MOST)[:, None])
+        self.weight.index_add_(0, parts, moves)
+
+    def put(self, rows: Tensor, vectors: Tensor) -> None:
+        """The words' own rows make up for their pieces."""
+        own = self.weight[rows]
+        self.weight[rows] = own + self.count[rows][:, None] * (vectors - self.take(rows))
+
+    def vectors(self) -> Tensor:
+        """The means of all words' parts, (V, D)."""
+        return self.take(torch.arange(len(self.count), device=self.weight.device))
+
+
+class Worker:
+    """One thread's share: it learns from a round of text on a copy of the rows that it needs."""
+
+    def __init__(self, words: Words, out: Tensor, noise: Tensor, params: Params) -> None:
+        """The tables are read here; `meet` alone changes them."""
+        self.words, self.out, self.noise, self.params = words, out, noise, params
+        self.device = out.device
+        self.is_used = torch.zeros(len(out), dtype=torch.bool, device=self.device)
+        self.place = torch.empty(len(out), dtype=torch.int64, device=self.device)
+        self.change_in = self.change_out = (torch.empty(0), torch.empty(0))  # rows (U,), change (U, D)
+
+    def renumber(self, *ids: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The rows that come in `ids`, ascending (U,), and `ids` as places in them."""
+        for tensor in ids:
+            self.is_used[tensor.flatten()] = True
+        used = self.is_used.nonzero().flatten()
+        self.is_used[used] = False
+        self.place[used] = torch.arange(len(used), device=self.device)
+        return used, [self.place.index_select(0, tensor.flatten()).view(tensor.shape) for tensor in ids]
+
+    def learn(self, text: Round, rate: float) -> tuple[float, float, int]:
+        """Takes the steps of a round; returns the loss of its first step, its predictions, the steps."""
+        p = self.params
+        generator = dice(p.seed, "noise", *text.place)
+        ids, left, right = (x.to(self.device) for x in text[2:])
+        predictions = {"skipgram": skipgram, "cbow": cbow}[p.objective](blocks_of(ids, left, right, p.window))
+        shared = SHARED[p.objective]
+        pool = self.noise[torch.randint(len(self.noise), (POOL,), generator=generator)].long()
+        drawn = torch.randint(POOL, (len(predictions.targets), shared), generator=generator).to(self.device)
+        used_in, (inputs,) = self.renumber(predictions.inputs)
+        if p.loss == "softmax":  # all words are targets
+            used_out, targets, pool = (
+                torch.arange(len(self.out), device=self.device),
+                predictions.targets,
+                pool,
+            )
+        else:
+            used_out, (targets, pool) = self.renumber(predictions.targets, pool.to(self.device))
+        before_in, before_out = self.words.take(used_in), self.out.index_select(0, used_out)
+        table, out = before_in.clone(), before_out.clone()
+        predictions = predictions._replace(inputs=inputs, targets=targets)
+        # A position with n true words is owed n * negatives noise words, spread over the shared ones.
+        owed = predictions.true.sum(-1, keepdim=True) * (p.negatives / shared)
+        loss = {"negative_sampling": negative_sampling, "softmax": softmax}[p.loss]
+        noise = pool.index_select(0, drawn.flatten()).view(drawn.shape)
+        rows = max(len(table), len(out))
+        steps = list(steps_of(predictions, owed, noise, STEP[p.device], rows, MOST / p.threads))
+        value = 0.0
+        for number, step in enumerate(steps):
+            in_update, out_update, lost = changes(table, out, step, loss, rate, watch=number == 0)
+            for copy, update in ((table, in_update), (out, out_update)):
+                copy.index_add_(0, update.rows.flatten(), update.change.flatten(0, -2))
+            if number == 0:
+                value = lost.item()
+        self.change_in = used_in, table.sub_(before_in)
+        self.change_out = used_out, out.sub_(before_out)
+        return value, steps[0].predictions.true.sum().item(), len(steps)
+
+
 class Curve:
     """The mean loss a prediction, as the words go by."""
 
@@ -277,12 +512,7 @@ class Curve:
         self.loss = self.pairs = 0.0
 
     def add(self, seen: int, loss: float, pairs: float) -> None:
-        """Adds what one step lost; every so many words a point is made of it.
-
-        Raises Refusal when the training has diverged.
-        """
-        if not np.isfinite(loss):
-            raise Refusal(f"diverged after {seen:,} words: the loss is {loss}; lower embeddings.lr")
+        """Adds what some steps lost; every so many words a point is made of it."""
         self.loss, self.pairs = self.loss + loss, self.pairs + pairs
         if seen >= self.spacing * (len(self.rows) + 1):
             self.close(seen)
@@ -294,69 +524,190 @@ class Curve:
             self.loss = self.pairs = 0.0
 
 
-def train(ids: Path, counts: Tensor, params: Params) -> tuple[Tensor, Curve]:
-    """The `in` table (V, D), float32, row 0 zeros, and its loss curve.
+def round_length(counts: Tensor, params: Params) -> int:
+    """Positions a round: a whole number of steps, few enough that the workers meet often."""
+    step = STEP[params.device] * BLOCK
+    words = int(counts.sum()) // (ROUNDS * params.threads)
+    return step * max(1, min(ROUND, words // step))
+
+
+def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkpoint) -> Curve:
+    """Trains the `in` table, `words`, and returns the loss curve.
 
     `counts` (V,) are the occurrences of each row in the text that is learnt from. Raises Refusal on
     text without a pair of words, and when the training diverges.
     """
-    device = prepare(params.seed, params.threads, params.device)
-    generator = torch.Generator().manual_seed(params.seed)
-    embedding = nn.Embedding(len(counts), params.dim, padding_idx=PAD)  # (V, D)
-    table = embedding.weight.data
-    table.uniform_(-0.5 / params.dim, 0.5 / params.dim, generator=generator)
-    table[PAD] = 0
-    table = table.to(device)
-    out = torch.zeros_like(table)
-    tally = torch.zeros(len(counts), device=device)
+    out = words.weight.new_zeros(len(counts), params.dim)
     chance = keep_chance(counts, params.subsample)
     noise = noise_table(counts, params.noise_power)
-    objective = {"skipgram": skipgram, "cbow": cbow}[params.objective]
-    loss = {"negative_sampling": negative_sampling, "softmax": softmax}[params.loss]
-    words = int(counts.sum()) * params.epochs
-    curve = Curve(words)
-    seen = steps = 0
-    with progress("embeddings", "words", words) as bar, torch.no_grad():
-        for _ in range(params.epochs):
-            for flat, lengths in documents(ids, generator):
-                kept, left = thin_out(flat, lengths, chance, generator)
-                each = len(flat) / max(1, -(-len(kept) // (BLOCK * STEP)))  # words read a step
-                for number, blocks in enumerate(blocks_of(kept, left, params.window, noise, generator)):
-                    now = seen + each * number
-                    lr = params.lr * max(FLOOR, 1 - now / words)
-                    watch = steps % LOSS_EVERY == 0 or not curve.pairs
-                    steps += 1
-                    blocks = Blocks._make(tensor.to(device) for tensor in blocks)
-                    d_in, d_out, value = objective(table, out, blocks, loss, params.negatives, watch)
-                    descend(table, d_in, lr, tally)
-                    descend(out, d_out, lr, tally)
-                    if watch:
-                        true = blocks.near.sum() if objective is skipgram else blocks.near.any(-1).sum()
-                        curve.add(int(now), value.item(), true.item())
-                seen += len(flat)
-                bar.update(len(flat))
+    threads = params.threads if params.device == "cpu" else 1
+    workers = [Worker(words, out, noise, params) for _ in range(threads)]
+    total = int(counts.sum()) * params.epochs
+    top = LR[params.objective] if params.lr == "auto" else params.lr
+    curve = Curve(total)
+    place, seen, steps = Place(0, 0, 0), 0, 0
+    if found := saved.load():
+        tensors, state = found
+        words.weight.copy_(tensors["words"])
+        out.copy_(tensors["out"])
+        place, seen, steps = Place(*state["place"]), state["seen"], state["steps"]
+        curve.rows = [(words, loss) for words, loss in state["curve"]]
+        curve.loss, curve.pairs = state["open"]
+    with progress("embeddings", "words", total) as bar, ThreadPoolExecutor(threads) as pool:
+        bar.update(seen)
+        stream = rounds(ids, chance, round_length(counts, params), params, place)
+        texts = list(islice(stream, threads))
+        while texts:
+            lr = top * max(FLOOR, 1 - seen / total)
+            learning = [pool.submit(w.learn, text, -lr) for w, text in zip(workers, texts, strict=False)]
+            coming = list(islice(stream, threads))  # read while they learn
+            losses, pairs, taken = (sum(x) for x in zip(*(one.result() for one in learning), strict=True))
+            steps += taken
+            if not math.isfinite(losses):
+                raise Refusal(
+                    f"diverged by step {steps:,} (epoch {texts[0].place.epoch + 1}, after {seen:,} words) at "
+                    f"a learning rate of {lr:.4g}: the loss is {losses}; lower embeddings.lr, found {top:g}"
+                )
+            meet(workers[: len(texts)], words, out, pool)
+            read = sum(text.words for text in texts)
+            seen += read
+            curve.add(seen, losses, pairs)
+            bar.set_postfix_str(f"loss {losses / max(1, pairs):.3f}", refresh=False)
+            bar.update(read)
+            texts = coming
+            if texts and saved.due():
+                state = {"place": texts[0].place, "seen": seen, "steps": steps, "curve": curve.rows}
+                saved.save({"words": words.weight, "out": out}, state | {"open": [curve.loss, curve.pairs]})
     curve.close(seen)
     if not curve.rows:
         raise Refusal("no two known words stand side by side in the train texts; lower vocabulary.min_count")
-    return table.cpu(), curve
+    return curve
 
 
-def main(params: Path, ids: Path, vocabulary: Path, embeddings: Path, metrics: Path, curve: Path) -> None:
+def meet(workers: list[Worker], words: Words, out: Tensor, pool: ThreadPoolExecutor) -> None:
+    """Adds to the tables what the workers changed, one worker after the other."""
+
+    def add_in() -> None:
+        for worker in workers:
+            words.add(*worker.change_in)
+
+    def add_out() -> None:
+        for worker in workers:
+            out.index_add_(0, *worker.change_out)
+
+    for adding in [pool.submit(add_in), pool.submit(add_out)]:
+        adding.result()
+
+
+def start(tokens: list[str], params: Params) -> Words:
+    """The `in` table as it is before training: small random numbers, row 0 zeros."""
+    pieces = params.subwords.buckets if params.subwords else 0
+    embedding = nn.Embedding(len(tokens) + pieces, params.dim, padding_idx=PAD)  # (V, D)
+    weight = embedding.weight.data
+    weight.uniform_(-0.5 / params.dim, 0.5 / params.dim, generator=dice(params.seed, "start"))
+    weight[PAD] = 0
+    weight = weight.to(params.device)
+    if params.subwords is None:
+        return Words(weight)
+    buckets, counts = pieces_of(tokens[UNK + 1 :], params.subwords)
+    counts = np.concatenate([np.zeros(UNK + 1, np.int64), counts])  # <pad> and <unk> have no letters
+    return PiecedWords(weight, *(torch.from_numpy(x).to(weight.device) for x in (buckets, counts)))
+
+
+def start_from(path: Path, number: dict[str, int], words: Words) -> int:
+    """Puts the vectors in a file in the place of the random ones; returns how many words it has."""
+    table = np.full((max(number.values()) + 1, words.weight.shape[1]), np.nan, np.float32)
+    found = read_vectors(path, number, table)
+    rows = torch.from_numpy(~np.isnan(table[:, 0])).nonzero().flatten()
+    words.put(rows, torch.from_numpy(table)[rows])
+    return found
+
+
+def require_sense(text: int, words: int, params: Params) -> None:
+    """Raises Refusal where there is nothing to learn from, or no room for the tables."""
+    if not words:
+        raise Refusal("the vocabulary has <pad> and <unk> alone; lower vocabulary.min_count")
+    if text <= params.window:
+        raise Refusal(
+            f"embeddings.window: found {params.window}, but the train texts have {text} words in all; "
+            "wanted a window shorter than the text"
+        )
+    pieces = params.subwords.buckets if params.subwords else 0
+    needed = 4 * params.dim * (2 * words + pieces)
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise Refusal(
+            f"embeddings.dim: found {params.dim}, which with {words:,} words"
+            + (f" and {pieces:,} buckets" if pieces else "")
+            + f" needs {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; lower it, or "
+            "raise vocabulary.min_count"
+        )
+
+
+def find(name: str, folder: Path, what: str) -> Path:
+    """A file that params.yaml names: one in `folder`, which DVC watches, or any other path."""
+    for path in (folder / name, Path(name)):
+        if path.is_file():
+            return path
+    there = ", ".join(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else ""
+    raise Refusal(f"embeddings.{what}: no file {name!r}; put it into {folder} (there: {there or 'nothing'})")
+
+
+def main(
+    params: Path,
+    ids: Path,
+    vocabulary: Path,
+    pretrained: Path,
+    wordsets: Path,
+    embeddings: Path,
+    facts: Path,
+    metrics: Path,
+    curve: Path,
+) -> None:
     choices = read_params(params, "embeddings", Params)
-    counts = torch.tensor(pq.read_table(vocabulary, columns=["count"])["count"].to_numpy())
-    table, losses = train(ids, counts, choices)
-    with atomic(embeddings) as temporary:
-        save_file({"embeddings": table}, temporary)
-    write_csv(curve, ["words", "loss"], losses.rows)
-    norms = table[1:].norm(dim=1)
+    rows = pq.read_table(vocabulary, columns=["token", "count"])
+    tokens, counts = rows["token"].to_pylist(), torch.tensor(rows["count"].to_numpy())
+    number = {token: row for row, token in enumerate(tokens) if row > UNK}
+    require_sense(int(counts.sum()), len(number), choices)
+    judged = {
+        path.stem: read_wordset(path) for path in (find(n, wordsets, "wordsets") for n in choices.wordsets)
+    }
+    inputs = [ids, vocabulary]
+    prepare(choices.seed, 1, choices.device)  # a worker is one thread
+    words = start(tokens, choices)
+    found = 0
+    if choices.pretrained is not None:
+        inputs.append(find(choices.pretrained, pretrained, "pretrained"))
+        found = start_from(inputs[-1], number, words)
+    recipe = choices.model_copy(update={"wordsets": []}).model_dump_json()  # what the vectors depend on
+    with checkpoint("embeddings", recipe, inputs) as saved:
+        losses = train(ids, counts, words, choices, saved)
+        vectors = words.vectors().cpu()
+        tensors = {"embeddings": vectors}
+        if choices.subwords:
+            tensors["subwords"] = words.weight[len(tokens) :].cpu()
+        with atomic(embeddings) as temporary:
+            save_file(tensors, temporary)
     write_json(
-        metrics,
-        {
-            "final_loss": losses.rows[-1][1],
-            "mean_norm": norms.mean().item(),
-            "words_a_pass": int(counts.sum()),
-        },
+        facts, {"parameters": choices.model_dump(), "counts": counts.tolist(), "tokens": int(counts.sum())}
     )
+    write_csv(curve, ["words", "loss"], losses.rows)
+
+    def unknown(word: str) -> NDArray[np.float32] | None:
+        return vector_of(word, tensors["subwords"].numpy(), choices.subwords) if choices.subwords else None
+
+    figures: dict[str, Any] = {
+        "final_loss": losses.rows[-1][1],
+        "mean_norm": vectors[1:].norm(dim=1).mean().item(),
+        "words_a_pass": int(counts.sum()),
+    }
+    if choices.pretrained is not None:
+        figures["pretrained_coverage"] = found / len(number)
+    if judged:
+        figures["agreement"] = {
+            name: measure(wordset, number, vectors.numpy(), unknown) for name, wordset in judged.items()
+        }
+    write_json(metrics, figures)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,13 @@ ROOT = Path(__file__).parent.parent
 Params = dict[str, Any]
 
 
+@pytest.fixture(autouse=True)
+def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each test has a folder of its own for the checkpoints and locks of stages."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    return tmp_path / ".work"
+
+
 @pytest.fixture
 def params() -> Params:
     """params.yaml as it is shipped, to be changed at will."""

@@ -1,12 +1,18 @@
 """Embeddings: the lookup, the two objectives and two losses against autograd, and the toy table."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -14,13 +20,42 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, logsigmoid
 
 from stages import embeddings, ids, vocabulary
-from stages.embeddings import Blocks, blocks_of, cbow, negative_sampling, skipgram, softmax
+from stages.embeddings import (
+    Blocks,
+    Loss,
+    Place,
+    Predictions,
+    Step,
+    blocks_of,
+    cbow,
+    look_up,
+    negative_sampling,
+    skipgram,
+    softmax,
+)  # fmt: skip
+from stages.lib.checkpoint import checkpoint
 from stages.lib.command import Refusal
+from stages.lib.files import read_json
+from stages.lib.subwords import Subwords, vector_of
 from stages.lib.tables import table_writer
 from stages.report import nearest_words
-from tests.conftest import refused
+from tests.conftest import ROOT, refused
 
-V, D = 13, 5
+V, D, NEGATIVES = 13, 5, 5
+Objective = Callable[[Blocks], Predictions]
+
+
+FRUIT = ["apple", "pear", "plum", "cherry"]
+
+
+class Drawn(NamedTuple):
+    """What `random_step` draws."""
+
+    table: Tensor
+    out: Tensor
+    text: Blocks
+    noise: Tensor
+    step: Step
 
 
 def test_a_lookup_is_the_one_hot_product_bit_for_bit() -> None:
@@ -42,7 +77,8 @@ def test_the_toy_table_knows_its_neighbours() -> None:
     assert near["good"][0][1] == pytest.approx(by_hand, abs=1e-6)
 
 
-def random_blocks(seed: int, blocks: int, positions: int, window: int) -> tuple[Tensor, Tensor, Blocks]:
+def random_step(objective: Objective, seed: int, blocks: int, positions: int, window: int) -> Drawn:
+    """Tables of random numbers, random blocks, and the step that an objective makes of them."""
     generator = torch.Generator().manual_seed(seed)
     table = torch.randn(V, D, generator=generator, dtype=torch.float64)
     out = torch.randn(V, D, generator=generator, dtype=torch.float64)
@@ -51,44 +87,37 @@ def random_blocks(seed: int, blocks: int, positions: int, window: int) -> tuple[
     # A word is no context of its own.
     near[:, torch.arange(positions), torch.arange(positions) + window] = False
     noise = torch.randint(2, V, (blocks, 3), generator=generator)
-    centres = contexts[:, window : window + positions]
-    return table, out, Blocks(centres, contexts, near.double(), noise)
-
-
-def pairs(blocks: Blocks) -> list[tuple[int, int, list[int]]]:
-    """(block, centre's position, positions of its contexts) in the textbook's order."""
-    return [
-        (s, p, blocks.near[s, p].nonzero().flatten().tolist())
-        for s in range(blocks.centres.shape[0])
-        for p in range(blocks.centres.shape[1])
-    ]
+    text = Blocks(contexts[:, window : window + positions], contexts, near.double())
+    predictions = objective(text)
+    owed = predictions.true.sum(-1, keepdim=True) * (NEGATIVES / 3)
+    (step,) = embeddings.steps_of(predictions, owed, noise, blocks, V, embeddings.MOST)
+    return Drawn(table, out, text, noise, step)
 
 
 def textbook(
-    objective: Callable, loss: Callable, table: Tensor, out: Tensor, blocks: Blocks, k: int
+    objective: Objective, loss: Loss, table: nn.Embedding, out: nn.Embedding, drawn: Drawn
 ) -> Tensor:
-    """The loss as it is written in the papers, one prediction after the other."""
+    """The loss as it is written in the papers: one prediction after the other, left to autograd."""
     total = torch.zeros((), dtype=torch.float64)
-    for s, p, near in pairs(blocks):
-        context = [blocks.contexts[s, c] for c in near]
-        centre = blocks.centres[s, p]
-        if objective is skipgram:
-            predictions = [(table[centre], word) for word in context]
-        else:
-            predictions = [(torch.stack([table[w] for w in context]).mean(0), centre)] if context else []
-        for hidden, word in predictions:
-            if loss is softmax:
-                scores = out @ hidden
-                total = total + cross_entropy(scores[1:][None], (word - 1)[None])
+    for block, (centres, contexts, near) in enumerate(zip(*drawn.text, strict=True)):
+        for centre, is_near in zip(centres, near.bool(), strict=True):
+            context = contexts[is_near]
+            if objective is skipgram:
+                predictions = [(table(centre), word) for word in context]
             else:
-                noise = logsigmoid(-(out[blocks.noise[s]] @ hidden)).sum() * k / blocks.noise.shape[1]
-                total = total - logsigmoid(out[word] @ hidden) - noise
+                predictions = [(table(context).mean(0), centre)] if len(context) else []
+            for hidden, word in predictions:
+                if loss is softmax:  # over all words but padding
+                    total = total + cross_entropy((out.weight @ hidden)[None, 1:], word[None] - 1)
+                else:
+                    noise = out(drawn.noise[block]) @ hidden
+                    total = total - logsigmoid(out(word) @ hidden) - NEGATIVES * logsigmoid(-noise).mean()
     return total
 
 
 def dense(update: embeddings.Update) -> Tensor:
     whole = torch.zeros(V, D, dtype=torch.float64)
-    return whole.index_add_(0, update.rows.flatten(), update.gradient.flatten(0, -2))
+    return whole.index_add_(0, update.rows.flatten(), update.change.flatten(0, -2))
 
 
 @pytest.mark.parametrize("objective", [skipgram, cbow])
@@ -98,38 +127,45 @@ def dense(update: embeddings.Update) -> Tensor:
     blocks=st.integers(1, 3),
     positions=st.integers(1, 6),
     window=st.integers(1, 3),
+    cells=st.sampled_from([1, 5 * V, 1 << 22]),
 )
 @settings(max_examples=20, deadline=None)
 def test_the_written_out_gradient_is_autograds(
-    objective: Callable, loss: Callable, seed: int, blocks: int, positions: int, window: int
+    objective: Objective, loss: Loss, seed: int, blocks: int, positions: int, window: int, cells: int
 ) -> None:
-    table, out, drawn = random_blocks(seed, blocks, positions, window)
-    d_in, d_out, value = objective(table, out, drawn, loss, 5, True)
-    table.requires_grad_()
-    out.requires_grad_()
-    wanted = textbook(objective, loss, table, out, drawn, 5)
+    drawn = random_step(objective, seed, blocks, positions, window)
+    with pytest.MonkeyPatch.context() as patch:  # every row heeds its gradients in full
+        patch.setattr(embeddings, "calm", lambda count, most: torch.ones_like(count))
+        patch.setattr(embeddings, "CELLS", cells)
+        step = drawn.step._replace(
+            calm_inputs=torch.ones_like(drawn.step.calm_inputs),
+            calm_both=torch.ones_like(drawn.step.calm_both),
+        )
+        in_update, out_update, value = embeddings.changes(drawn.table, drawn.out, step, loss, -0.5, True)
+    table = nn.Embedding.from_pretrained(drawn.table.clone(), freeze=False)
+    out = nn.Embedding.from_pretrained(drawn.out.clone(), freeze=False)
+    wanted = textbook(objective, loss, table, out, drawn)
     assert torch.allclose(value, wanted.detach())
     if wanted.requires_grad:
         wanted.backward()
-        assert torch.allclose(dense(d_in), table.grad)
-        assert torch.allclose(dense(d_out), out.grad)
+        assert torch.allclose(dense(in_update), -0.5 * table.weight.grad)
+        assert torch.allclose(dense(out_update), -0.5 * out.weight.grad)
 
 
-@given(lengths=st.lists(st.integers(0, 40), min_size=1, max_size=8), window=st.integers(1, 6))
+@given(lengths=st.lists(st.integers(0, 40), min_size=1, max_size=8).filter(any), window=st.integers(1, 6))
 @settings(max_examples=30, deadline=None)
 def test_blocks_pair_exactly_the_words_within_a_window_of_one_document(
     lengths: list[int], window: int
 ) -> None:
     total = sum(lengths)
     text = torch.arange(2, 2 + total)  # every word once, so that a pair tells where it is from
-    generator = torch.Generator().manual_seed(1)
-    document = np.repeat(np.arange(len(lengths)), lengths)
+    left, right = embeddings.windows(torch.tensor(lengths), window, torch.Generator().manual_seed(1))
     reach: dict[int, set[int]] = {}
-    for blocks in blocks_of(text, torch.tensor(lengths), window, torch.tensor([2]), generator):
-        for s, p, near in pairs(blocks):
-            centre = int(blocks.centres[s, p]) - 2
-            if near:
-                reach[centre] = {int(blocks.contexts[s, c]) - 2 - centre for c in near}
+    for centres, contexts, near in zip(*blocks_of(text, left, right, window), strict=True):
+        for centre, is_near in zip(centres.tolist(), near.bool(), strict=True):
+            if is_near.any():
+                reach[centre - 2] = {word - centre for word in contexts[is_near].tolist()}
+    document = np.repeat(np.arange(len(lengths)), lengths)
     for place in range(total):
         offsets = reach.get(place, set())
         mates = {
@@ -137,10 +173,17 @@ def test_blocks_pair_exactly_the_words_within_a_window_of_one_document(
             for o in range(-window, window + 1)
             if o and 0 <= place + o < total and document[place + o] == document[place]
         }
-        assert offsets <= mates
         drawn = max((abs(o) for o in offsets), default=0)
         assert offsets == {o for o in mates if abs(o) <= drawn}
         assert bool(offsets) == bool(mates & {-1, 1})
+
+
+def test_a_part_of_a_text_sees_nothing_beyond_itself() -> None:
+    far = torch.full((5,), 3)
+    _, contexts, near = blocks_of(torch.arange(2, 7), far, far, 3)
+    assert contexts[near.bool().any(1)].min() >= 2
+    assert near.sum(-1)[0, :5].tolist() == [3, 4, 4, 4, 3]
+    assert not near[0, 5:].any()
 
 
 def test_each_centre_draws_its_window_anew() -> None:
@@ -164,12 +207,18 @@ def test_noise_is_drawn_by_count_to_a_power_and_never_padding() -> None:
     assert torch.allclose(shares, torch.tensor([0, 8, 27, 64]) / 99, atol=1e-5)
 
 
-def test_repeated_rows_add_up_damped_and_limited() -> None:
-    table, tally = torch.zeros(4, 2), torch.zeros(4)
-    rows = torch.tensor([[1] + [2] * 16 + [3] * 256])
-    embeddings.descend(table, embeddings.Update(rows, torch.ones(*rows.shape, 2)), 0.5, tally)
-    assert table[:, 0].tolist() == pytest.approx([0, -0.5, -0.5 * 16**0.75, -0.5 * embeddings.MOST])
-    assert not tally.any()
+def test_rows_heed_their_gradients_by_how_often_they_come_in_a_step() -> None:
+    ids = torch.tensor([[1, 2, 2], [2, 2, 3], [2, 1, 1]])
+    heeded = embeddings.calm_of(ids, 2, 4, 8.0)  # two blocks a step
+    often = torch.tensor([[1, 4, 4], [4, 4, 1], [1, 2, 2]])
+    assert torch.allclose(heeded, often**-0.25)
+    assert embeddings.calm(torch.tensor([64.0]), 8.0).item() * 64 == pytest.approx(8)
+
+
+def test_a_lookup_takes_rows() -> None:
+    table = torch.randn(V, D)
+    rows = torch.randint(V, (4, 7))
+    assert torch.equal(look_up(table, rows), nn.Embedding.from_pretrained(table)(rows))
 
 
 def write_corpus(folder: Path, texts: list[str]) -> tuple[Path, Path]:
@@ -191,68 +240,242 @@ def write_corpus(folder: Path, texts: list[str]) -> tuple[Path, Path]:
 def fruit_and_tools(number: int) -> list[str]:
     """Texts of two kinds, whose words keep to themselves."""
     generator = np.random.default_rng(0)
-    kinds = (["apple", "pear", "plum", "cherry"], ["saw", "hammer", "nail", "drill"])
+    kinds = (FRUIT, ["saw", "hammer", "nail", "drill"])
     return [" ".join(generator.choice(kinds[n % 2], 12)) for n in range(number)]
+
+
+class Run:
+    """The stage on a corpus in a folder, with params.yaml as shipped but for some choices."""
+
+    def __init__(self, folder: Path, write_params: Callable[..., Path], texts: list[str]) -> None:
+        self.folder, self.write_params = folder, write_params
+        inputs = [*write_corpus(folder, texts), folder / "pretrained", folder / "wordsets"]
+        for path in inputs[2:]:
+            path.mkdir()
+        names = ("embeddings.safetensors", "embeddings.json", "metrics.json", "loss.csv")
+        self.outputs = [folder / "out" / name for name in names]
+        self.paths = [*inputs, *self.outputs]
+
+    def params(self, **choices: object) -> Path:
+        return self.write_params(embeddings={"dim": 8, "epochs": 2, **choices})
+
+    def __call__(self, **choices: object) -> dict[str, Tensor]:
+        """Runs the stage and returns the vectors."""
+        embeddings.main(self.params(**choices), *self.paths)
+        return load_file(self.outputs[0])
+
+    def bytes(self) -> list[bytes]:
+        return [path.read_bytes() for path in self.outputs]
+
+    def vector(self, word: str) -> Tensor:
+        tokens = pq.read_table(self.folder / "vocabulary.parquet")["token"].to_pylist()
+        return load_file(self.outputs[0])["embeddings"][tokens.index(word)]
+
+    def metrics(self) -> dict[str, Any]:
+        return read_json(self.outputs[2])
+
+
+@pytest.fixture
+def fruit(tmp_path: Path, write_params: Callable[..., Path]) -> Run:
+    return Run(tmp_path, write_params, fruit_and_tools(400))
 
 
 @pytest.mark.parametrize("objective", ["skipgram", "cbow"])
 @pytest.mark.parametrize("loss", ["negative_sampling", "softmax"])
+@pytest.mark.parametrize("subwords", [None, {"min": 3, "max": 4, "buckets": 50}])
 def test_words_of_one_company_come_to_lie_together(
-    tmp_path: Path, write_params: Callable[..., Path], objective: str, loss: str
+    fruit: Run, objective: str, loss: str, subwords: dict[str, int] | None
 ) -> None:
-    corpus = write_corpus(tmp_path, fruit_and_tools(400))
-    params = write_params(
-        embeddings={
-            "objective": objective, "loss": loss, "dim": 8, "subsample": 0, "lr": 0.025, "epochs": 60,
-        }
-    )  # fmt: skip
-    outputs = [tmp_path / name for name in ("v.safetensors", "m.json", "loss.csv")]
-    embeddings.main(params, *corpus, *outputs)
-    first = [path.read_bytes() for path in outputs]
-    table = load_file(outputs[0])["embeddings"]
+    choices = {"objective": objective, "loss": loss, "subwords": subwords, "subsample": 0, "lr": 0.025}
+    table = fruit(**choices, epochs=60)["embeddings"]
+    first = fruit.bytes()
     assert table.dtype == torch.float32
     assert table.shape == (10, 8)
     assert not table[0].any()
-    words = [
-        row[0]
-        for row in vocabulary.build(vocabulary.Counter(" ".join(fruit_and_tools(400)).split()), 1, None)
-    ]
-    fruit = {"apple", "pear", "plum", "cherry"}
+    words = pq.read_table(fruit.folder / "vocabulary.parquet")["token"].to_pylist()
     for word, found in nearest_words(words[2:], table[2:].numpy(), words[2:], 3).items():
-        assert {other in fruit for other, _ in found} == {word in fruit}
-    embeddings.main(params, *corpus, *outputs)
-    assert [path.read_bytes() for path in outputs] == first
+        assert {other in FRUIT for other, _ in found} == {word in FRUIT}
+    fruit(**choices, epochs=60)
+    assert fruit.bytes() == first
 
 
-def test_another_seed_gives_other_vectors(tmp_path: Path, write_params: Callable[..., Path]) -> None:
-    corpus = write_corpus(tmp_path, fruit_and_tools(50))
-    tables = []
-    for seed in (1, 2):
-        params = write_params(embeddings={"seed": seed, "epochs": 1, "dim": 4})
-        embeddings.main(params, *corpus, *(tmp_path / n for n in ("v.safetensors", "m.json", "loss.csv")))
-        tables.append(load_file(tmp_path / "v.safetensors")["embeddings"])
-    assert not torch.equal(*tables)
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_same_bytes_on_every_run(fruit: Run, threads: int) -> None:
+    fruit(threads=threads, epochs=10)
+    first = fruit.bytes()
+    fruit(threads=threads, epochs=10)
+    assert fruit.bytes() == first
 
 
-def test_text_without_a_pair_is_refused(
-    tmp_path: Path, write_params: Callable[..., Path], stage: Callable
+@pytest.mark.parametrize("objective", ["skipgram", "cbow"])
+def test_vector_instructions_of_several_kinds_give_the_same_bytes(
+    fruit: Run, stage: Callable, objective: str
 ) -> None:
-    corpus = write_corpus(tmp_path, ["alone", "solo"])
-    outputs = [tmp_path / name for name in ("v.safetensors", "m.json", "loss.csv")]
-    assert refused(stage("embeddings", write_params(), *corpus, *outputs), "side by side", "min_count")
-    assert not any(path.exists() for path in outputs)
+    found = set()
+    for capability in ("default", "avx2", "avx512"):
+        ended = stage(
+            "embeddings", fruit.params(objective=objective), *fruit.paths, ATEN_CPU_CAPABILITY=capability
+        )
+        assert ended.returncode == 0, ended.stderr
+        found.add(tuple(fruit.bytes()))
+    assert len(found) == 1
 
 
-def test_a_diverged_training_stops(tmp_path: Path, write_params: Callable[..., Path]) -> None:
-    corpus = write_corpus(tmp_path, fruit_and_tools(200))
-    params = write_params(embeddings={"loss": "softmax", "dim": 4, "lr": 10.0, "epochs": 50})
-    with pytest.raises(Refusal, match=r"diverged after .* words: .*lower embeddings\.lr"):
-        embeddings.main(params, *corpus, *([tmp_path / "x"] * 3))
-    assert not (tmp_path / "x").exists()
+def test_another_seed_gives_other_vectors(fruit: Run) -> None:
+    assert not torch.equal(fruit(seed=1)["embeddings"], fruit(seed=2)["embeddings"])
+
+
+def test_each_learning_rate_is_heeded_and_auto_is_the_objectives_own(fruit: Run) -> None:
+    tables = {lr: fruit(lr=lr)["embeddings"] for lr in ("auto", embeddings.LR["skipgram"], 0.01)}
+    assert torch.equal(tables["auto"], tables[embeddings.LR["skipgram"]])
+    assert not torch.equal(tables["auto"], tables[0.01])
+
+
+def test_dice_depend_on_their_place_alone() -> None:
+    draws = [torch.rand(3, generator=embeddings.dice(1, *place)) for place in ((0, 1), (0, 1), (1, 0))]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+def test_rounds_go_on_from_any_place_as_if_they_had_never_stopped(fruit: Run) -> None:
+    params = embeddings.Params(**yaml.safe_load(fruit.params(epochs=3).read_text())["embeddings"])
+    chance = torch.full((10,), 0.7)
+    whole = list(embeddings.rounds(fruit.paths[0], chance, 500, params, Place(0, 0, 0)))
+    assert sum(text.words for text in whole) == 3 * 400 * 12
+    assert [text.place for text in whole] == sorted(text.place for text in whole)
+    for number, text in enumerate(whole):
+        rest = list(embeddings.rounds(fruit.paths[0], chance, 500, params, text.place))
+        assert len(rest) == len(whole) - number
+        assert all(torch.equal(a, b) for a, b in zip(rest[0][2:], text[2:], strict=True))
+
+
+RUN_WITH_MANY_CHECKPOINTS = """
+import sys, pathlib
+from stages import embeddings
+from stages.lib import checkpoint
+checkpoint.SECONDS = checkpoint.SHARE = 0
+embeddings.main(*map(pathlib.Path, sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("objective", ["skipgram", "cbow"])
+def test_a_killed_run_goes_on_to_the_same_bytes(fruit: Run, work_folder: Path, objective: str) -> None:
+    params = fruit.params(objective=objective, epochs=400)
+    embeddings.main(params, *fruit.paths)
+    whole = fruit.bytes()
+    for path in fruit.outputs:
+        path.unlink()
+    command = [sys.executable, "-c", RUN_WITH_MANY_CHECKPOINTS, str(params), *map(str, fruit.paths)]
+    kept = set()
+    for _ in range(3):
+        process = subprocess.Popen(command, cwd=ROOT)
+        before = len(kept)
+        while process.poll() is None and len(kept) < before + 20:  # checkpoints seen since it started
+            kept |= {path.stat().st_mtime_ns for path in work_folder.rglob("state.safetensors")}
+        assert process.poll() is None, "the run was over before it could be killed"
+        process.kill()
+        process.wait()
+        assert not any(path.exists() for path in fruit.outputs)
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert fruit.bytes() == whole
+    assert not list(work_folder.rglob("state.safetensors"))
+
+
+def test_subwords_give_vectors_to_unknown_words(fruit: Run) -> None:
+    (fruit.folder / "wordsets" / "plurals.txt").write_text(
+        "apples pears 9\napples nails 1\n", encoding="utf-8"
+    )
+    choices = {"epochs": 60, "subsample": 0, "wordsets": ["plurals.txt"]}
+    fruit(**choices, subwords=None)
+    assert fruit.metrics()["agreement"]["plurals"] == {"pairs": 0, "covered": 0}
+    tensors = fruit(**choices, subwords={"min": 3, "max": 5, "buckets": 1000})
+    assert tensors["subwords"].shape == (1000, 8)
+    assert fruit.metrics()["agreement"]["plurals"] == {"pairs": 2, "covered": 1, "spearman": 1}
+    pieces = Subwords(min=3, max=5, buckets=1000)
+    apples = torch.from_numpy(vector_of("apples", tensors["subwords"].numpy(), pieces))
+    near, far = (torch.cosine_similarity(apples, fruit.vector(w), 0) for w in ("apple", "hammer"))
+    assert near > 0.5 > far
+
+
+def test_training_starts_from_pretrained_vectors(fruit: Run) -> None:
+    lines = ["apple 1 2 3 4 5 6 7 8", "elsewhere 0 0 0 0 0 0 0 1", "saw 8 7 6 5 4 3 2 1"]
+    (fruit.folder / "pretrained" / "glove.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for subwords in (None, {"min": 3, "max": 3, "buckets": 20}):
+        fruit(pretrained="glove.txt", subwords=subwords, lr=1e-9)
+        assert torch.allclose(fruit.vector("apple"), torch.arange(1.0, 9.0), atol=1e-4)
+        assert torch.allclose(fruit.vector("saw"), torch.arange(8.0, 0.0, -1), atol=1e-4)
+        assert fruit.vector("pear").abs().max() < 0.1
+        assert fruit.metrics()["pretrained_coverage"] == 2 / 8
+
+
+def test_what_it_was_trained_with_travels_along(fruit: Run) -> None:
+    fruit(window=3)
+    facts = read_json(fruit.outputs[1])
+    assert facts["parameters"]["window"] == 3
+    assert facts["tokens"] == sum(facts["counts"]) == 400 * 12
+    assert len(facts["counts"]) == 10
+
+
+def test_a_softmax_of_more_words_than_cells_is_the_same(fruit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fruit(loss="softmax")["embeddings"]
+    monkeypatch.setattr(embeddings, "CELLS", 1)
+    assert torch.allclose(fruit(loss="softmax")["embeddings"], whole, atol=1e-5)
+
+
+def test_validation_and_test_texts_are_not_learnt_from(fruit: Run) -> None:
+    table = pq.read_table(fruit.paths[0])
+    vectors = fruit()["embeddings"]
+    held = table.set_column(2, "split", pa.array(["validation", "test"] * 200))
+    pq.write_table(pa.concat_tables([table, held]), fruit.paths[0])
+    assert torch.equal(fruit()["embeddings"], vectors)
+
+
+def test_two_runs_of_the_stage_at_once_are_refused(fruit: Run, work_folder: Path, stage: Callable) -> None:
+    with checkpoint("embeddings", "", []):
+        ended = stage("embeddings", fruit.params(), *fruit.paths)
+    assert refused(ended, f"process {os.getpid()} is at work on this stage")
+
+
+@pytest.mark.parametrize(
+    ("texts", "choices", "told"),
+    [
+        (["alone", "solo"], {"window": 1}, "side by side.*min_count"),
+        (["a b c"], {}, "embeddings.window: found 5, but the train texts have 3 words"),
+        ([], {}, "<pad> and <unk> alone; lower vocabulary.min_count"),
+        (
+            ["a b c d e f g"],
+            {"dim": 10_000, "subwords": {"min": 3, "max": 3, "buckets": 2**31 - 1}},
+            "needs .* GB",
+        ),
+        (["a b c d e f g"], {"wordsets": ["none.txt"]}, "embeddings.wordsets: no file 'none.txt'"),
+        (["a b c d e f g"], {"pretrained": "none.vec"}, "embeddings.pretrained: no file 'none.vec'"),
+    ],
+)
+def test_what_cannot_be_learnt_from_is_refused(
+    tmp_path: Path, write_params: Callable[..., Path], texts: list[str], choices: dict[str, object], told: str
+) -> None:
+    run = Run(tmp_path, write_params, texts)
+    with pytest.raises(Refusal, match=told):
+        run(**choices)
+    assert not any(path.exists() for path in run.outputs)
+
+
+def test_a_pretrained_file_of_another_dimension_is_refused(fruit: Run) -> None:
+    (fruit.folder / "pretrained" / "small.vec").write_text("1 3\napple 1 2 3\n", encoding="utf-8")
+    with pytest.raises(Refusal, match=r"small\.vec.*3.*8.*embeddings\.dim"):
+        fruit(pretrained="small.vec")
+
+
+@pytest.mark.parametrize("choices", [{"loss": "softmax", "dim": 4}, {"loss": "negative_sampling"}])
+def test_a_diverged_training_stops(fruit: Run, choices: dict[str, object]) -> None:
+    with pytest.raises(
+        Refusal, match=r"diverged by step .* words\) at a learning rate of .*lower embeddings\.lr"
+    ):
+        fruit(**choices, subsample=0, lr=10.0, epochs=400)
+    assert not any(path.exists() for path in fruit.outputs)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_cuda_asked_for_and_absent_is_refused(tmp_path: Path, write_params: Callable[..., Path]) -> None:
-    corpus = write_corpus(tmp_path, fruit_and_tools(2))
+def test_cuda_asked_for_and_absent_is_refused(fruit: Run) -> None:
     with pytest.raises(Refusal, match="found cuda"):
-        embeddings.main(write_params(embeddings={"device": "cuda"}), *corpus, *([tmp_path / "x"] * 3))
+        fruit(device="cuda")

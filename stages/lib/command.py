@@ -2,7 +2,8 @@
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,16 +15,26 @@ class Refusal(Exception):
 def run(main: Callable[..., None]) -> None:
     """Calls `main` with the paths on the command line, one for each of its parameters.
 
-    A `Refusal`, and what the machine itself refuses (a missing file, a full disk, no memory left),
-    ends the process with exit code 1 and one line on standard error: `stage: what is wrong`.
+    What is wrong is told as `refusals` tells it.
     """
     name = Path(sys.argv[0]).stem
     wanted = list(inspect.signature(main).parameters)
     given = sys.argv[1:]
     if len(given) != len(wanted):
         _refuse(name, f"usage: python -m stages.{name} {' '.join(wanted).upper()}", code=2)
-    try:
+    with refusals(name):
         main(*map(Path, given))
+
+
+@contextmanager
+def refusals(name: str) -> Iterator[None]:
+    """Around what a command does, for those with options too, which `run` does not know.
+
+    A `Refusal`, and what the machine itself refuses (a missing file, a full disk, no memory left),
+    ends the process with exit code 1 and one line on standard error: `name: what is wrong`.
+    """
+    try:
+        yield
     except Refusal as refusal:
         _refuse(name, str(refusal))
     except OSError as error:

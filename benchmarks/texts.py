@@ -1,0 +1,71 @@
+"""The texts that embeddings are measured on: the same documents for every program.
+
+A text is written twice: as the tokens stage writes it, for Firth, and as lines of words between
+spaces, a document a line, for its peers.
+"""
+
+import lzma
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.stages import run_stage, write_params
+from stages import TEST, UNLABELLED
+from stages.lib.tables import batch_of, read_batches, table_writer
+from stages.tokens import SCHEMA
+
+DOCUMENT = 1000  # words of a text that has no documents of its own
+TOKENS, LINES = "data/tokens.parquet", "text.txt"
+
+Documents = list[list[str]]
+
+
+def cut(words: list[str], length: int = DOCUMENT) -> Documents:
+    """A text without documents, cut into some.
+
+    >>> cut(["a", "b", "c"], 2)
+    [['a', 'b'], ['c']]
+    """
+    return [words[start : start + length] for start in range(0, len(words), length)]
+
+
+def from_words(path: Path) -> Iterator[Documents]:
+    """A text of words between white space, such as text8, plain or .xz; a thousand documents at a time."""
+    data = path.read_bytes()
+    words = (lzma.decompress(data) if path.suffix == ".xz" else data).decode("utf-8").split()
+    documents = cut(words)
+    for start in range(0, len(documents), 1000):
+        yield documents[start : start + 1000]
+
+
+def from_reviews(archive: Path) -> Iterator[Documents]:
+    """The train and unlabelled reviews of the IMDb archive, as Firth's own raw and tokens stages read them.
+
+    Those that the preset holds out of train for validation are among them.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_params(folder, archive)
+        for stage in ("raw", "tokens"):
+            run_stage(stage, folder, FIRTH_MIRROR=str(archive))
+        for batch in read_batches(folder / TOKENS, ["split", "tokens"]):
+            splits, tokens = batch["split"].to_pylist(), batch["tokens"].to_pylist()
+            yield [words for split, words in zip(splits, tokens, strict=True) if split != TEST]
+
+
+def write_text(groups: Iterator[Documents], folder: Path) -> tuple[int, int]:
+    """Writes a text for Firth and for its peers; returns how many documents and words it has."""
+    documents = words = 0
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    with (
+        table_writer(folder / TOKENS, SCHEMA) as writer,
+        (folder / LINES).open("w", encoding="utf-8") as lines,
+    ):
+        for group in groups:
+            names = [str(documents + n) for n in range(len(group))]
+            columns = [names, [None] * len(group), [UNLABELLED] * len(group), group]
+            writer.write_batch(batch_of(columns, SCHEMA))
+            lines.writelines(" ".join(document) + "\n" for document in group)
+            documents += len(group)
+            words += sum(map(len, group))
+    return documents, words
