@@ -37,9 +37,11 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from queue import Queue
+from threading import Thread
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import psutil
@@ -64,18 +66,25 @@ from stages.lib.vectors import read_vectors
 from stages.lib.wordsets import measure, read_wordset
 
 BLOCK = 16  # P: positions scored together; longer blocks waste products outside the windows
-SHARED = {"skipgram": 48, "cbow": 16}  # noise words that a block shares; fewer estimate more coarsely
-STEP = {"cpu": 16, "cuda": 64}  # S: blocks a step; longer steps are faster and use staler rows
-ROUND = 64  # steps a round at most; longer rounds waste less on copies and merge staler rows
-ROUNDS = 128  # an epoch at least, so that on a short text the workers meet often enough
+SHARED = {"skipgram": 48, "cbow": 8}  # noise words that a block shares; fewer estimate more coarsely
+STEP = {"skipgram": 32, "cbow": 64}  # S: blocks a step; longer steps are faster and use staler rows
+ROUND = 1024  # blocks a round at most; longer rounds waste less on copies and merge staler rows
+WIDER = {"cpu": 1, "cuda": 4}  # so many times longer steps and rounds: a GPU has room for them
+ROUNDS = 32  # an epoch at least, so that on a short text the workers meet often enough
 POOL = 4096  # noise words that a round draws, and its blocks draw theirs from: few rows stay in cache
 NOISE_ENTRIES = 1 << 22  # of the table that noise words are drawn from, at least
-DAMPING = -0.25  # power of a row's count in a step
-MOST = 8.0  # gradients that a row may take in one step, over all workers; a few words alone need the limit
+DAMPING = -0.25  # power of an input's count in a step
+AHEAD = 64  # rounds read in advance: a row group is many rounds, read at once
+MEETING = 16.0  # times that a row comes in a round, from which on workers' changes are averaged, not added
+PIECE_DAMPING = -0.5
+MOST = 16.0  # gradients that a row may take in one step, over all workers; a few words alone need the limit
 CELLS = 1 << 22  # scores of the full softmax in memory at a time
-LR = {"skipgram": 0.04, "cbow": 0.075}  # `lr: auto`; a mean's gradient is shared by its words
+LR = {"skipgram": 0.03, "cbow": 0.1}  # `lr: auto`; a mean's gradient is shared by its words
 CURVE = 100  # points of the loss curve
 FLOOR = 1e-4  # of the learning rate, at the end
+
+
+Item = TypeVar("Item")
 
 
 class Params(Section):
@@ -129,13 +138,20 @@ def cbow(blocks: Blocks) -> Predictions:
 
 
 class Step(NamedTuple):
-    """S blocks of predictions, their noise, and how much each row heeds its gradient."""
+    """S blocks of predictions with their noise.
 
-    predictions: Predictions
-    owed: Tensor  # (S, P, 1) the weight of each noise word
+    `rate`, minus the learning rate in training, is in the weights already: so the gradients come
+    out as the changes to make, and no pass over them is needed.
+    """
+
+    inputs: Tensor  # (S, I) rows of the `in` table
+    mix: Tensor | None  # (S, P, I)
     both: Tensor  # (S, R + K) rows of the `out` table: the targets, then the noise
-    calm_inputs: Tensor  # (S, I)
-    calm_both: Tensor  # (S, R + K)
+    true: Tensor  # (S, P, R) times rate
+    owed: Tensor  # (S, P, 1) the weight of each noise word, times rate
+    calm_inputs: Tensor  # (S, I, 1) how much each row heeds its gradient
+    calm_both: Tensor | None  # (S, 1, R + K) None: in full
+    rate: float
     most: float  # gradients that a row may take
 
 
@@ -146,54 +162,47 @@ class Update(NamedTuple):
     change: Tensor  # (S, R, D)
 
 
-# A loss takes hidden (S, P, D), the out table (V, D), the step, what to multiply the gradients with
-# and whether to tell the loss; it returns the change of hidden, the update of `out`, and the loss.
-Loss = Callable[[Tensor, Tensor, Step, float, bool], tuple[Tensor, Update, Tensor]]
+# A loss takes hidden (S, P, D), the out table (V, D), the step and whether to tell the loss; it
+# returns the change of hidden, the update of `out`, and the loss.
+Loss = Callable[[Tensor, Tensor, Step, bool], tuple[Tensor, Update, Tensor]]
 
 
 def changes(
-    table: Tensor, out: Tensor, step: Step, loss: Loss, rate: float, watch: bool = False
+    table: Tensor, out: Tensor, step: Step, loss: Loss, watch: bool = False
 ) -> tuple[Update, Update, Tensor]:
-    """`rate` times the gradients of the loss, for both tables, and the loss if it is asked for.
-
-    In training `rate` is minus the learning rate. It is put in where the gradients are smallest.
-    """
-    inputs, mix, _, _ = step.predictions
-    rows = look_up(table, inputs)  # (S, I, D)
-    hidden = rows if mix is None else mix.bmm(rows)  # (S, P, D)
-    d_hidden, d_out, value = loss(hidden, out, step, rate, watch)
-    d_inputs = d_hidden if mix is None else mix.transpose(1, 2).bmm(d_hidden)  # (S, I, D)
-    return Update(inputs, d_inputs.mul_(step.calm_inputs[..., None])), d_out, value
+    """The gradients of the loss times `step.rate`, for both tables, and the loss if it is asked for."""
+    rows = look_up(table, step.inputs)  # (S, I, D)
+    hidden = rows if step.mix is None else step.mix.bmm(rows)  # (S, P, D)
+    d_hidden, d_out, value = loss(hidden, out, step, watch)
+    d_inputs = d_hidden if step.mix is None else step.mix.transpose(1, 2).bmm(d_hidden)  # (S, I, D)
+    return Update(step.inputs, d_inputs.mul_(step.calm_inputs)), d_out, value
 
 
-def negative_sampling(
-    hidden: Tensor, out: Tensor, step: Step, rate: float, watch: bool
-) -> tuple[Tensor, Update, Tensor]:
+def negative_sampling(hidden: Tensor, out: Tensor, step: Step, watch: bool) -> tuple[Tensor, Update, Tensor]:
     """Tells true words from noise: binary logistic regression, `negatives` to one."""
-    true = step.predictions.true
     rows = look_up(out, step.both)  # (S, R + K, D)
     scores = hidden.bmm(rows.transpose(1, 2))  # (S, P, R + K)
-    targets, noise = scores[..., : true.shape[-1]], scores[..., true.shape[-1] :]
-    value = scores.new_zeros(())
-    if watch:
-        value = (softplus(-targets) * true).sum() + (softplus(noise) * step.owed).sum()
+    split = step.true.shape[2]
+    targets, noise = scores[:, :, :split], scores[:, :, split:]
+    value = hidden.new_zeros(()) if not watch else (
+        (softplus(-targets) * step.true).sum() + (softplus(noise) * step.owed).sum()
+    ) / step.rate  # fmt: skip
     slope = scores.sigmoid_()  # d softplus(s) / ds; the sign of s tells true from noise
-    targets.sub_(1).mul_(true)
+    targets.sub_(1).mul_(step.true)
     noise.mul_(step.owed)
-    slope.mul_(rate)
     d_hidden = slope.bmm(rows)
-    slope.mul_(step.calm_both[:, None, :])
+    if step.calm_both is not None:
+        slope.mul_(step.calm_both)
     return d_hidden, Update(step.both, slope.transpose(1, 2).bmm(hidden)), value
 
 
-def softmax(
-    hidden: Tensor, out: Tensor, step: Step, rate: float, watch: bool
-) -> tuple[Tensor, Update, Tensor]:
+def softmax(hidden: Tensor, out: Tensor, step: Step, watch: bool) -> tuple[Tensor, Update, Tensor]:
     """Cross-entropy against all V words: exact, V products a position. Noise plays no part.
 
     Some positions at a time, so that no more than CELLS scores stand in memory.
     """
-    _, _, targets, true = step.predictions
+    true = step.true / step.rate  # (S, P, R)
+    targets = step.both[:, : true.shape[2]]
     d_hidden = torch.empty_like(hidden)
     d_out = torch.zeros_like(out)
     value = hidden.new_zeros(())
@@ -212,11 +221,11 @@ def softmax(
         slope = scores.softmax(-1).mul_(owed[part])
         words += torch.maximum(slope.sum(0), torch.zeros_like(words).index_add_(
             0, wanted[part].flatten(), true[part].flatten()))  # fmt: skip
-        slope.scatter_add_(-1, wanted[part], -true[part]).mul_(rate)
+        slope.scatter_add_(-1, wanted[part], -true[part]).mul_(step.rate)
         d_hidden.flatten(0, 1)[part] = slope @ out
         d_out.addmm_(slope.T, flat[part])
     everything = torch.arange(len(out), device=out.device)  # (V,)
-    d_out.mul_(calm(words.clamp_(min=1), step.most)[:, None])
+    d_out.mul_(calm(words.clamp_(min=1), step.most, 0.0)[:, None])
     return d_hidden, Update(everything[None], d_out[None]), value
 
 
@@ -225,45 +234,61 @@ def look_up(table: Tensor, rows: Tensor) -> Tensor:
     return table.index_select(0, rows.flatten()).view(*rows.shape, table.shape[1])
 
 
-def calm(count: Tensor, most: float) -> Tensor:
+def calm(count: Tensor, most: float, damping: float) -> Tensor:
     """How much a row heeds each of the `count` gradients that it gets in one step.
 
     They do not know of each other: their sum overshoots, their mean is timid. The sum is multiplied
     by count ** -0.25, and cut where it would still be more than `most` gradients.
     """
-    return torch.minimum(count.pow(DAMPING), most / count)
+    return torch.minimum(count.pow(damping), most / count)
 
 
 def steps_of(
-    predictions: Predictions, owed: Tensor, noise: Tensor, count: int, rows: int, most: float
+    predictions: Predictions, noise: Tensor, negatives: int, rate: float, count: int, most: float
 ) -> Iterator[Step]:
-    """B blocks as steps of `count` blocks; `rows` is how many rows the larger table has."""
-    both = torch.cat([predictions.targets, noise], 1)
-    calm_inputs, calm_both = (calm_of(ids, count, rows, most) for ids in (predictions.inputs, both))
-    for start in range(0, len(both), count):
-        part = slice(start, start + count)
-        inputs, mix, targets, true = predictions
-        some = Predictions(inputs[part], None if mix is None else mix[part], targets[part], true[part])
-        yield Step(some, owed[part], both[part], calm_inputs[part], calm_both[part], most)
+    """B blocks and their noise (B, K) as steps of `count` blocks."""
+    inputs, mix, targets, true = predictions
+    # A position with n true words is owed n * negatives noise words, spread over the shared ones.
+    owed = true.sum(-1, keepdim=True) * (rate * negatives / noise.shape[1])
+    both = torch.cat([targets, noise], 1)
+    parts = (
+        inputs,
+        mix,
+        both,
+        true * rate,
+        owed,
+        calm_inputs(inputs, count, most),
+        limits(both, count, most),
+    )
+    slices = [repeat(None) if part is None else torch.split(part, count) for part in parts]
+    yield from map(Step, *slices, repeat(rate), repeat(most))
 
 
-def calm_of(ids: Tensor, count: int, rows: int, most: float) -> Tensor:
-    """`calm` of every row number in B blocks, by how often it comes in its step: (B, R) -> (B, R)."""
+def calm_inputs(ids: Tensor, count: int, most: float) -> Tensor:
+    """`calm` of every input, by how often its row comes in its step: (B, I) -> (B, I, 1)."""
     step = torch.arange(len(ids), device=ids.device) // count  # (B,)
-    cell = ids + (step * rows)[:, None]
-    often = torch.bincount(cell.flatten(), minlength=rows)
-    return calm(often[cell].float(), most)
+    cell = ids + (step * (int(ids.max()) + 1))[:, None]
+    return calm(torch.bincount(cell.flatten())[cell].float(), most, DAMPING)[..., None]
+
+
+def limits(ids: Tensor, count: int, most: float) -> Tensor | None:
+    """How much the rows heed that come more than `most` times in a step, on average over the steps:
+    (B, R) -> (B, 1, R), or None where no row comes so often."""
+    often = torch.bincount(ids.flatten()).mul(count / len(ids))
+    if not (often > most).any():
+        return None
+    return (most / often).clamp(max=1)[ids][:, None, :]
 
 
 def keep_chance(counts: Tensor, subsample: float) -> Tensor:
     """With what probability a word of each row stays in the text, (V,).
 
-    For a word of share f of the text this is sqrt(t / f) + t / f, as word2vec has it.
+    For a word of share f of the text this is sqrt(t / f) + t / f, as word2vec has it; for a row that
+    does not count it is 0.
     """
-    if not subsample:
-        return torch.ones(len(counts))
     ratio = subsample * counts.sum() / counts.clamp(min=1)
-    return (ratio.sqrt() + ratio).clamp(max=1).float()
+    chance = (ratio.sqrt() + ratio).clamp(max=1) if subsample else torch.ones(len(counts))
+    return (chance * (counts > 0)).float()
 
 
 def noise_table(counts: Tensor, power: float) -> Tensor:
@@ -431,7 +456,7 @@ class PiecedWords(Words):
         they say together, but calmly."""
         parts, count = self.parts_of(rows)
         often = torch.bincount(parts, minlength=len(self.weight))[parts]
-        moves = change.repeat_interleave(count, 0).mul_(calm(often.float(), MOST)[:, None])
+        moves = change.repeat_interleave(count, 0).mul_(calm(often.float(), MOST, PIECE_DAMPING)[:, None])
         self.weight.index_add_(0, parts, moves)
 
     def put(self, rows: Tensor, vectors: Tensor) -> None:
@@ -444,16 +469,24 @@ class PiecedWords(Words):
         return self.take(torch.arange(len(self.count), device=self.weight.device))
 
 
+class Change(NamedTuple):
+    """What a worker did to some rows of a table in a round."""
+
+    rows: Tensor  # (U,)
+    change: Tensor  # (U, D)
+    often: Tensor  # (U,) how often each row came
+
+
 class Worker:
     """One thread's share: it learns from a round of text on a copy of the rows that it needs."""
 
-    def __init__(self, words: Words, out: Tensor, noise: Tensor, params: Params) -> None:
-        """The tables are read here; `meet` alone changes them."""
-        self.words, self.out, self.noise, self.params = words, out, noise, params
+    def __init__(self, words: Words, out: Tensor, noise: Tensor, step: int, params: Params) -> None:
+        """`step` is in blocks. The tables are read here; `meet` alone changes them."""
+        self.words, self.out, self.noise, self.step, self.params = words, out, noise, step, params
         self.device = out.device
         self.is_used = torch.zeros(len(out), dtype=torch.bool, device=self.device)
         self.place = torch.empty(len(out), dtype=torch.int64, device=self.device)
-        self.change_in = self.change_out = (torch.empty(0), torch.empty(0))  # rows (U,), change (U, D)
+        self.change_in = self.change_out = Change(*3 * [torch.empty(0)])
 
     def renumber(self, *ids: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The rows that come in `ids`, ascending (U,), and `ids` as places in them."""
@@ -485,22 +518,21 @@ class Worker:
         before_in, before_out = self.words.take(used_in), self.out.index_select(0, used_out)
         table, out = before_in.clone(), before_out.clone()
         predictions = predictions._replace(inputs=inputs, targets=targets)
-        # A position with n true words is owed n * negatives noise words, spread over the shared ones.
-        owed = predictions.true.sum(-1, keepdim=True) * (p.negatives / shared)
-        loss = {"negative_sampling": negative_sampling, "softmax": softmax}[p.loss]
         noise = pool.index_select(0, drawn.flatten()).view(drawn.shape)
-        rows = max(len(table), len(out))
-        steps = list(steps_of(predictions, owed, noise, STEP[p.device], rows, MOST / p.threads))
+        loss = {"negative_sampling": negative_sampling, "softmax": softmax}[p.loss]
+        steps = list(steps_of(predictions, noise, p.negatives, rate, self.step, MOST / p.threads))
         value = 0.0
         for number, step in enumerate(steps):
-            in_update, out_update, lost = changes(table, out, step, loss, rate, watch=number == 0)
+            in_update, out_update, lost = changes(table, out, step, loss, watch=number == 0)
             for copy, update in ((table, in_update), (out, out_update)):
                 copy.index_add_(0, update.rows.flatten(), update.change.flatten(0, -2))
             if number == 0:
                 value = lost.item()
-        self.change_in = used_in, table.sub_(before_in)
-        self.change_out = used_out, out.sub_(before_out)
-        return value, steps[0].predictions.true.sum().item(), len(steps)
+        often_in = torch.bincount(inputs.flatten(), minlength=len(used_in))
+        often_out = torch.bincount(torch.cat([targets.flatten(), noise.flatten()]), minlength=len(used_out))
+        self.change_in = Change(used_in, table.sub_(before_in), often_in)
+        self.change_out = Change(used_out, out.sub_(before_out), often_out)
+        return value, steps[0].true.sum().item() / rate, len(steps)
 
 
 class Curve:
@@ -524,11 +556,32 @@ class Curve:
             self.loss = self.pairs = 0.0
 
 
-def round_length(counts: Tensor, params: Params) -> int:
-    """Positions a round: a whole number of steps, few enough that the workers meet often."""
-    step = STEP[params.device] * BLOCK
-    words = int(counts.sum()) // (ROUNDS * params.threads)
-    return step * max(1, min(ROUND, words // step))
+def ahead(items: Iterator[Item], count: int) -> Iterator[Item]:
+    """The same items, up to `count` of them fetched in advance by a thread of their own."""
+    waiting: Queue[Item | BaseException | None] = Queue(count)
+
+    def fetch() -> None:
+        try:
+            for item in items:
+                waiting.put(item)
+            waiting.put(None)
+        except BaseException as error:
+            waiting.put(error)
+
+    Thread(target=fetch, daemon=True).start()
+    while (item := waiting.get()) is not None:
+        if isinstance(item, BaseException):
+            raise item
+        yield item
+
+
+def lengths_of(words: int, params: Params) -> tuple[int, int]:
+    """Blocks a step and blocks a round, for a text of so many words: few enough that even on a short
+    text an epoch has many rounds, and the workers meet often."""
+    wider = WIDER[params.device]
+    fair = max(1, words // (BLOCK * ROUNDS * params.threads))
+    step = min(STEP[params.objective] * wider, fair)
+    return step, min(ROUND * wider, fair) // step * step
 
 
 def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkpoint) -> Curve:
@@ -538,10 +591,12 @@ def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkp
     text without a pair of words, and when the training diverges.
     """
     out = words.weight.new_zeros(len(counts), params.dim)
-    chance = keep_chance(counts, params.subsample)
-    noise = noise_table(counts, params.noise_power)
+    known = counts.index_fill(0, torch.tensor([UNK]), 0)  # anything is company to nothing
+    chance = keep_chance(known, params.subsample)
+    noise = noise_table(known, params.noise_power)
     threads = params.threads if params.device == "cpu" else 1
-    workers = [Worker(words, out, noise, params) for _ in range(threads)]
+    step_blocks, round_blocks = lengths_of(int(counts.sum()), params)
+    workers = [Worker(words, out, noise, step_blocks, params) for _ in range(threads)]
     total = int(counts.sum()) * params.epochs
     top = LR[params.objective] if params.lr == "auto" else params.lr
     curve = Curve(total)
@@ -555,12 +610,11 @@ def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkp
         curve.loss, curve.pairs = state["open"]
     with progress("embeddings", "words", total) as bar, ThreadPoolExecutor(threads) as pool:
         bar.update(seen)
-        stream = rounds(ids, chance, round_length(counts, params), params, place)
+        stream = ahead(rounds(ids, chance, BLOCK * round_blocks, params, place), AHEAD)
         texts = list(islice(stream, threads))
         while texts:
             lr = top * max(FLOOR, 1 - seen / total)
             learning = [pool.submit(w.learn, text, -lr) for w, text in zip(workers, texts, strict=False)]
-            coming = list(islice(stream, threads))  # read while they learn
             losses, pairs, taken = (sum(x) for x in zip(*(one.result() for one in learning), strict=True))
             steps += taken
             if not math.isfinite(losses):
@@ -574,7 +628,7 @@ def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkp
             curve.add(seen, losses, pairs)
             bar.set_postfix_str(f"loss {losses / max(1, pairs):.3f}", refresh=False)
             bar.update(read)
-            texts = coming
+            texts = list(islice(stream, threads))
             if texts and saved.due():
                 state = {"place": texts[0].place, "seen": seen, "steps": steps, "curve": curve.rows}
                 saved.save({"words": words.weight, "out": out}, state | {"open": [curve.loss, curve.pairs]})
@@ -588,15 +642,31 @@ def meet(workers: list[Worker], words: Words, out: Tensor, pool: ThreadPoolExecu
     """Adds to the tables what the workers changed, one worker after the other."""
 
     def add_in() -> None:
-        for worker in workers:
-            words.add(*worker.change_in)
+        for rows, change in merged([worker.change_in for worker in workers], len(out)):
+            words.add(rows, change)
 
     def add_out() -> None:
-        for worker in workers:
-            out.index_add_(0, *worker.change_out)
+        for rows, change in merged([worker.change_out for worker in workers], len(out)):
+            out.index_add_(0, rows, change)
 
     for adding in [pool.submit(add_in), pool.submit(add_out)]:
         adding.result()
+
+
+def merged(done: list[Change], words: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The changes of several workers, as they are to be added up.
+
+    Of a row that came seldom, each worker has learnt something of its own: the sum is what one
+    worker would have learnt from all. Of a row that came often, all have learnt the same: their
+    sum overshoots, and their mean, by how often it came, is right. Between the two it is
+
+        change * (MEETING + often) / (MEETING + often with all workers)
+    """
+    total = done[0].change.new_zeros(words)
+    for rows, _, often in done:
+        total.index_add_(0, rows, often.to(total))
+    for rows, change, often in done:
+        yield rows, change.mul_(((MEETING + often) / (MEETING + total[rows]))[:, None])
 
 
 def start(tokens: list[str], params: Params) -> Words:
@@ -612,6 +682,12 @@ def start(tokens: list[str], params: Params) -> Words:
     buckets, counts = pieces_of(tokens[UNK + 1 :], params.subwords)
     counts = np.concatenate([np.zeros(UNK + 1, np.int64), counts])  # <pad> and <unk> have no letters
     return PiecedWords(weight, *(torch.from_numpy(x).to(weight.device) for x in (buckets, counts)))
+
+
+def rarest(counts: Tensor) -> Tensor:
+    """The rows of the words that occur least: what an unknown word most resembles, had it a row."""
+    words = counts[UNK + 1 :]
+    return (words == words.min()).nonzero().flatten() + UNK + 1
 
 
 def start_from(path: Path, number: dict[str, int], words: Words) -> int:
@@ -683,6 +759,7 @@ def main(
     with checkpoint("embeddings", recipe, inputs) as saved:
         losses = train(ids, counts, words, choices, saved)
         vectors = words.vectors().cpu()
+        vectors[UNK] = vectors[rarest(counts)].double().mean(0)
         tensors = {"embeddings": vectors}
         if choices.subwords:
             tensors["subwords"] = words.weight[len(tokens) :].cpu()
@@ -698,7 +775,7 @@ def main(
 
     figures: dict[str, Any] = {
         "final_loss": losses.rows[-1][1],
-        "mean_norm": vectors[1:].norm(dim=1).mean().item(),
+        "mean_norm": vectors[1:].double().norm(dim=1).mean().item(),
         "words_a_pass": int(counts.sum()),
     }
     if choices.pretrained is not None:

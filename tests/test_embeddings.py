@@ -89,8 +89,7 @@ def random_step(objective: Objective, seed: int, blocks: int, positions: int, wi
     noise = torch.randint(2, V, (blocks, 3), generator=generator)
     text = Blocks(contexts[:, window : window + positions], contexts, near.double())
     predictions = objective(text)
-    owed = predictions.true.sum(-1, keepdim=True) * (NEGATIVES / 3)
-    (step,) = embeddings.steps_of(predictions, owed, noise, blocks, V, embeddings.MOST)
+    (step,) = embeddings.steps_of(predictions, noise, NEGATIVES, -0.5, blocks, 1e9)
     return Drawn(table, out, text, noise, step)
 
 
@@ -135,13 +134,10 @@ def test_the_written_out_gradient_is_autograds(
 ) -> None:
     drawn = random_step(objective, seed, blocks, positions, window)
     with pytest.MonkeyPatch.context() as patch:  # every row heeds its gradients in full
-        patch.setattr(embeddings, "calm", lambda count, most: torch.ones_like(count))
+        patch.setattr(embeddings, "calm", lambda count, most, damping: torch.ones_like(count))
         patch.setattr(embeddings, "CELLS", cells)
-        step = drawn.step._replace(
-            calm_inputs=torch.ones_like(drawn.step.calm_inputs),
-            calm_both=torch.ones_like(drawn.step.calm_both),
-        )
-        in_update, out_update, value = embeddings.changes(drawn.table, drawn.out, step, loss, -0.5, True)
+        step = drawn.step._replace(calm_inputs=torch.ones_like(drawn.step.calm_inputs))
+        in_update, out_update, value = embeddings.changes(drawn.table, drawn.out, step, loss, True)
     table = nn.Embedding.from_pretrained(drawn.table.clone(), freeze=False)
     out = nn.Embedding.from_pretrained(drawn.out.clone(), freeze=False)
     wanted = textbook(objective, loss, table, out, drawn)
@@ -197,7 +193,7 @@ def test_frequent_words_are_thinned_out_as_word2vec_does() -> None:
     share = 0.9
     wanted = (1e-3 / share) ** 0.5 + 1e-3 / share
     assert embeddings.keep_chance(counts, 1e-3)[2].item() == pytest.approx(wanted)
-    assert embeddings.keep_chance(counts, 0).tolist() == [1, 1, 1, 1]
+    assert embeddings.keep_chance(counts, 0).tolist() == [0, 1, 1, 1]
 
 
 def test_noise_is_drawn_by_count_to_a_power_and_never_padding() -> None:
@@ -207,12 +203,31 @@ def test_noise_is_drawn_by_count_to_a_power_and_never_padding() -> None:
     assert torch.allclose(shares, torch.tensor([0, 8, 27, 64]) / 99, atol=1e-5)
 
 
-def test_rows_heed_their_gradients_by_how_often_they_come_in_a_step() -> None:
+def test_inputs_heed_their_gradients_by_how_often_they_come_in_a_step() -> None:
     ids = torch.tensor([[1, 2, 2], [2, 2, 3], [2, 1, 1]])
-    heeded = embeddings.calm_of(ids, 2, 4, 8.0)  # two blocks a step
+    heeded = embeddings.calm_inputs(ids, 2, 8.0)[..., 0]  # two blocks a step
     often = torch.tensor([[1, 4, 4], [4, 4, 1], [1, 2, 2]])
     assert torch.allclose(heeded, often**-0.25)
-    assert embeddings.calm(torch.tensor([64.0]), 8.0).item() * 64 == pytest.approx(8)
+    assert embeddings.calm(torch.tensor([64.0]), 8.0, -0.25).item() * 64 == pytest.approx(8)
+
+
+def test_targets_heed_all_their_gradients_up_to_a_limit() -> None:
+    ids = torch.tensor([[1, 2, 2, 2], [2, 2, 2, 3]])
+    assert embeddings.limits(ids, 1, 3.0) is None
+    limits = embeddings.limits(ids, 1, 1.5)  # row 2 comes three times in each step of one block
+    assert limits is not None
+    assert limits[:, 0].tolist() == [[1, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 1]]
+
+
+def test_what_workers_learnt_is_added_where_rare_and_averaged_where_common() -> None:
+    rows = torch.tensor([2, 3, 5])
+    one = embeddings.Change(rows, torch.full((3, 2), 1.0), torch.tensor([1, 10**9, 10**9]))
+    other = embeddings.Change(rows[:2], torch.full((2, 2), 3.0), torch.tensor([1, 10**9]))
+    table = torch.zeros(7, 2)
+    for changed, change in embeddings.merged([one, other], 7):
+        table.index_add_(0, changed, change)
+    seldom = 4 * (embeddings.MEETING + 1) / (embeddings.MEETING + 2)
+    assert table[:, 0].tolist() == pytest.approx([0, 0, seldom, 2, 0, 1, 0])
 
 
 def test_a_lookup_takes_rows() -> None:
@@ -307,18 +322,21 @@ def test_the_same_bytes_on_every_run(fruit: Run, threads: int) -> None:
     assert fruit.bytes() == first
 
 
+@pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="a machine without AVX2")
 @pytest.mark.parametrize("objective", ["skipgram", "cbow"])
-def test_vector_instructions_of_several_kinds_give_the_same_bytes(
-    fruit: Run, stage: Callable, objective: str
+def test_wider_vector_instructions_are_not_taken_where_they_are_found(
+    fruit: Run, stage: Callable, monkeypatch: pytest.MonkeyPatch, objective: str
 ) -> None:
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY")
     found = set()
-    for capability in ("default", "avx2", "avx512"):
-        ended = stage(
-            "embeddings", fruit.params(objective=objective), *fruit.paths, ATEN_CPU_CAPABILITY=capability
-        )
+    for environment in ({}, {"ATEN_CPU_CAPABILITY": "avx2"}):
+        ended = stage("embeddings", fruit.params(objective=objective), *fruit.paths, **environment)
         assert ended.returncode == 0, ended.stderr
         found.add(tuple(fruit.bytes()))
     assert len(found) == 1
+    code = "import stages, torch; print(torch.backends.cpu.get_cpu_capability())"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "AVX2"
 
 
 def test_another_seed_gives_other_vectors(fruit: Run) -> None:
@@ -406,6 +424,12 @@ def test_training_starts_from_pretrained_vectors(fruit: Run) -> None:
         assert torch.allclose(fruit.vector("saw"), torch.arange(8.0, 0.0, -1), atol=1e-4)
         assert fruit.vector("pear").abs().max() < 0.1
         assert fruit.metrics()["pretrained_coverage"] == 2 / 8
+
+
+def test_anything_is_what_the_rarest_words_are(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+    run = Run(tmp_path, write_params, [*fruit_and_tools(50), "quince apple", "adze saw"])
+    table = run()["embeddings"]
+    assert torch.allclose(table[1], (run.vector("quince") + run.vector("adze")) / 2)
 
 
 def test_what_it_was_trained_with_travels_along(fruit: Run) -> None:
