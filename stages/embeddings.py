@@ -29,8 +29,8 @@ Speed comes from the shape of the work, not from another mathematics:
             that the expected gradient is that of K drawn for every pair.
     step    S blocks at once. The gradients, two more products, are written out below.
     round   the steps that a worker takes, one thread to a worker, on a copy of the rows it needs.
-            Then all workers add what they changed to the tables, in the order of their numbers: so
-            no thread waits for another in between, and the bytes are the same on every run.
+            Then what all workers changed goes into the tables, in the order of their numbers: so no
+            thread waits for another in between, and the bytes are the same on every run.
 """
 
 import hashlib
@@ -73,11 +73,11 @@ WIDER = {"cpu": 1, "cuda": 4}  # so many times longer steps and rounds: a GPU ha
 ROUNDS = 32  # an epoch at least, so that on a short text the workers meet often enough
 POOL = 4096  # noise words that a round draws, and its blocks draw theirs from: few rows stay in cache
 NOISE_ENTRIES = 1 << 22  # of the table that noise words are drawn from, at least
-DAMPING = -0.25  # power of an input's count in a step
-AHEAD = 64  # rounds read in advance: a row group is many rounds, read at once
-MEETING = 16.0  # times that a row comes in a round, from which on workers' changes are averaged, not added
-PIECE_DAMPING = -0.5
-MOST = 16.0  # gradients that a row may take in one step, over all workers; a few words alone need the limit
+DAMPING = -0.25  # power of an input's count in a step; of a target's it cost agreement with people
+PIECE_DAMPING = -0.5  # power of how many words of a round share a piece
+MOST = 16.0  # gradients that a row may take in one step, over all workers; text of few words needs the limit
+MEETING = 16.0  # occurrences in a round, from about which on workers' changes are averaged, not added
+AHEAD = 64  # rounds read in advance: a row group is many rounds, and is read at once
 CELLS = 1 << 22  # scores of the full softmax in memory at a time
 LR = {"skipgram": 0.03, "cbow": 0.1}  # `lr: auto`; a mean's gradient is shared by its words
 CURVE = 100  # points of the loss curve
@@ -98,9 +98,7 @@ class Params(Section):
     subwords: Subwords | None  # a word's vector as the mean of its own and of its pieces'
     pretrained: str | None  # vectors to start from, instead of small random ones
     epochs: int = Field(ge=1, le=10_000)
-    lr: (
-        Annotated[float, Field(gt=0, le=10)] | Literal["auto"]
-    )  # falls linearly to nothing; auto: what suits the objective
+    lr: Literal["auto"] | Annotated[float, Field(gt=0, le=10)]  # falls linearly; auto: the objective's LR
     seed: int = Field(ge=0, lt=2**63)
     threads: int = Field(ge=1, le=1024)  # workers; another number is another order of sums
     device: Device
@@ -238,7 +236,7 @@ def calm(count: Tensor, most: float, damping: float) -> Tensor:
     """How much a row heeds each of the `count` gradients that it gets in one step.
 
     They do not know of each other: their sum overshoots, their mean is timid. The sum is multiplied
-    by count ** -0.25, and cut where it would still be more than `most` gradients.
+    by count ** damping, and cut where it would still be more than `most` gradients.
     """
     return torch.minimum(count.pow(damping), most / count)
 
@@ -508,11 +506,8 @@ class Worker:
         drawn = torch.randint(POOL, (len(predictions.targets), shared), generator=generator).to(self.device)
         used_in, (inputs,) = self.renumber(predictions.inputs)
         if p.loss == "softmax":  # all words are targets
-            used_out, targets, pool = (
-                torch.arange(len(self.out), device=self.device),
-                predictions.targets,
-                pool,
-            )
+            used_out, targets = torch.arange(len(self.out), device=self.device), predictions.targets
+            pool = pool.to(self.device)
         else:
             used_out, (targets, pool) = self.renumber(predictions.targets, pool.to(self.device))
         before_in, before_out = self.words.take(used_in), self.out.index_select(0, used_out)

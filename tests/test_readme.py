@@ -1,6 +1,7 @@
 """README: its commands are real, its links lead somewhere, its syllabus is the pipeline's own."""
 
 import re
+import shlex
 import subprocess
 import sys
 from itertools import pairwise
@@ -49,9 +50,9 @@ def test_commands_that_only_look_run_here(command: str) -> None:
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("dvc exp run")])
 def test_experiments_set_parameters_that_there_are(command: str) -> None:
     presets = re.findall(r"\$\(cat (.*?)\)", command)
-    words = " ".join(
-        [re.sub(r"\$\(cat .*?\)", "", command), *((ROOT / p).read_text() for p in presets)]
-    ).split()
+    words = shlex.split(
+        " ".join([re.sub(r"\$\(cat .*?\)", "", command), *((ROOT / p).read_text() for p in presets)])
+    )
     changed = {after.partition("=")[0] for flag, after in pairwise(words) if flag == "-S"}
     assert changed
     assert changed <= set(keys_of(shipped_params()))

@@ -1,0 +1,80 @@
+"""Checkpoints: kept whole, found again by the same work alone, gone when it is done; one run at a time."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages.lib.checkpoint import Checkpoint, checkpoint, key
+from stages.lib.command import Refusal
+
+TENSORS = {"table": torch.arange(6.0).view(2, 3)}
+STATE = {"place": [1, 2, 3], "curve": [[10, 0.1]]}
+
+
+def saved_in(folder: Path) -> Checkpoint:
+    made = Checkpoint(folder)
+    made.save(TENSORS, STATE)
+    return made
+
+
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    found = saved_in(tmp_path / "key").load()
+    assert found is not None
+    tensors, state = found
+    assert torch.equal(tensors["table"], TENSORS["table"])
+    assert state == STATE
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "rubbish"])
+def test_a_broken_checkpoint_is_none(tmp_path: Path, damage: str) -> None:
+    path = saved_in(tmp_path).path
+    whole = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes({"empty": b"", "cut": whole[:-4], "rubbish": b"x" * 100}[damage])
+    assert Checkpoint(tmp_path).load() is None
+
+
+def test_it_is_time_again_after_some_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = saved_in(tmp_path)
+    assert not made.due()
+    monkeypatch.setattr("time.monotonic", lambda: made.next)
+    assert made.due()
+
+
+def test_a_checkpoint_outlives_a_failure_and_not_success(work_folder: Path, tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    def fails() -> None:
+        with checkpoint("embeddings", "choices", []) as one:
+            one.save(TENSORS, STATE)
+            raise Killed
+
+    with pytest.raises(Killed):
+        fails()
+    with checkpoint("embeddings", "other choices", []) as other:
+        assert other.load() is None
+    with checkpoint("embeddings", "choices", []) as again:
+        assert again.load() is not None
+    assert not list(work_folder.rglob("*.safetensors"))
+
+
+def test_two_at_once_are_refused() -> None:
+    def runs() -> bool:
+        with checkpoint("embeddings", "", []):
+            return True
+
+    with checkpoint("embeddings", "", []), pytest.raises(Refusal, match="is at work on this stage"):
+        runs()
+    assert runs()
+
+
+def test_the_key_tells_choices_and_inputs_apart(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("a", encoding="utf-8")
+    other.write_text("b", encoding="utf-8")
+    assert key("x", [one]) == key("x", [one])
+    assert len({key("x", [one]), key("y", [one]), key("x", [other]), key("x", [])}) == 4
