@@ -204,7 +204,7 @@ def softmax(hidden: Tensor, out: Tensor, step: Step, watch: bool) -> tuple[Tenso
     d_hidden = torch.empty_like(hidden)
     d_out = torch.zeros_like(out)
     value = hidden.new_zeros(())
-    words = out.new_zeros(len(out))  # how many gradients are in the sum of each row
+    guessed, seen = out.new_zeros(2, len(out))  # how many gradients are in the sum of each row
     wanted = targets[:, None, :].expand(true.shape).flatten(0, 1)  # (S P, R)
     true = true.flatten(0, 1)
     owed = true.sum(-1, keepdim=True)  # (S P, 1)
@@ -217,13 +217,13 @@ def softmax(hidden: Tensor, out: Tensor, step: Step, watch: bool) -> tuple[Tenso
             logs = scores.log_softmax(-1).gather(-1, wanted[part])
             value = value - torch.where(true[part] > 0, logs * true[part], 0.0).sum()
         slope = scores.softmax(-1).mul_(owed[part])
-        words += torch.maximum(slope.sum(0), torch.zeros_like(words).index_add_(
-            0, wanted[part].flatten(), true[part].flatten()))  # fmt: skip
+        guessed += slope.sum(0)
+        seen.index_add_(0, wanted[part].flatten(), true[part].flatten())
         slope.scatter_add_(-1, wanted[part], -true[part]).mul_(step.rate)
         d_hidden.flatten(0, 1)[part] = slope @ out
         d_out.addmm_(slope.T, flat[part])
     everything = torch.arange(len(out), device=out.device)  # (V,)
-    d_out.mul_(calm(words.clamp_(min=1), step.most, 0.0)[:, None])
+    d_out.mul_(calm(torch.maximum(guessed, seen).clamp_(min=1), step.most, 0.0)[:, None])
     return d_hidden, Update(everything[None], d_out[None]), value
 
 
