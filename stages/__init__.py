@@ -12,7 +12,7 @@ import platform
 # torch picks the widest vector instructions that it finds, and rounds differently with each. Told
 # before torch is imported, it takes those that every machine of the last ten years has.
 if platform.machine() in ("x86_64", "AMD64"):
-    os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx2")
+    os.environ["ATEN_CPU_CAPABILITY"] = "avx2"
 
 STAGES = (
     "raw",

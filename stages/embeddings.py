@@ -627,6 +627,8 @@ def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkp
             if texts and saved.due():
                 state = {"place": texts[0].place, "seen": seen, "steps": steps, "curve": curve.rows}
                 saved.save({"words": words.weight, "out": out}, state | {"open": [curve.loss, curve.pairs]})
+    if not words.weight.isfinite().all():
+        raise Refusal(f"diverged in the last of {steps:,} steps; lower embeddings.lr, found {top:g}")
     curve.close(seen)
     if not curve.rows:
         raise Refusal("no two known words stand side by side in the train texts; lower vocabulary.min_count")
