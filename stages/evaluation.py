@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_matrix
@@ -23,7 +24,7 @@ from sklearn import metrics as sk
 from sklearn.naive_bayes import MultinomialNB
 
 from stages import TEST, TRAIN
-from stages.classifier import Reviews, load, probabilities, read_split, score
+from stages.classifier import Reviews, decide, load, probabilities, read_split, score
 from stages.lib.command import run
 from stages.lib.files import read_json, write_csv, write_json
 from stages.lib.params import Section, read_params
@@ -37,20 +38,7 @@ Ints = NDArray[np.int64]
 
 
 class Params(Section):
-    threshold: float = Field(gt=0, lt=1)  # probability of the second label from which it is predicted
     threads: int = Field(ge=1, le=1024)  # another count is another order of sums
-
-
-def decide(chances: Floats, threshold: float) -> Ints:
-    """The predicted label of each row of (N, L) probabilities. The threshold is for two labels.
-
-    >>> decide(np.array([[0.6, 0.4], [0.3, 0.7]]), 0.4).tolist()
-    [1, 1]
-    """
-    if chances.shape[1] == 2:
-        return (chances[:, 1] >= threshold).astype(np.int64)
-    best: Ints = chances.argmax(1)
-    return best
 
 
 def measure(truth: Ints, chances: Floats, threshold: float) -> dict[str, float]:
@@ -60,7 +48,7 @@ def measure(truth: Ints, chances: Floats, threshold: float) -> dict[str, float]:
     """
     labels = np.arange(chances.shape[1])
     two = len(labels) == 2
-    guess = decide(chances, threshold)
+    guess = decide(torch.from_numpy(chances), threshold).numpy()
     precision, recall, f1, _ = sk.precision_recall_fscore_support(
         truth, guess, labels=labels, zero_division=0.0
     )
@@ -149,17 +137,18 @@ def main(
     names: list[str] = read_json(labels)["labels"]
     device = prepare(0, choices.threads, "cpu")
     train, test = read_split(tensors, TRAIN), read_split(tensors, TEST)
-    model = load(classifier, len(names))
-    chances = probabilities(score(model, test, device)).numpy()
+    model = load(classifier)
+    about = model.about
+    chances = probabilities(score(model, test, device), about.temperature).numpy()
     truth = test.labels.numpy().astype(np.int64)
-    guess = decide(chances, choices.threshold)
+    guess = decide(torch.from_numpy(chances), about.threshold).numpy()
     words = model.embedding.num_embeddings
     contenders = {
         "classifier": chances,
         "naive_bayes": naive_bayes(train, test, words),
         "majority": majority(train.labels.numpy(), len(names), len(truth)),
     }
-    write_json(metrics, {name: measure(truth, c, choices.threshold) for name, c in contenders.items()})
+    write_json(metrics, {name: measure(truth, c, about.threshold) for name, c in contenders.items()})
     write_csv(roc_csv, ["label", "false_positive_rate", "true_positive_rate"], roc(truth, chances, names))
     write_csv(confusion_csv, ["label", "predicted", "reviews"], confusion(truth, guess, names))
     table = {

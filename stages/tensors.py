@@ -7,7 +7,8 @@ nobody could tell the end of a review from its padding, and means would be taken
     python -m stages.tensors params.yaml data/ids.parquet data/tensors.safetensors metrics/tensors.json
 
 For each of train, validation and test: `SPLIT.ids` (N, T) int32, `SPLIT.lengths` (N,) int32,
-`SPLIT.labels` (N,) int32, in the order of data/ids.parquet.
+`SPLIT.labels` (N,) int32, in the order of data/ids.parquet. The choices lie beside them, so that a
+new text can be cut as these were.
 """
 
 from collections import Counter
@@ -88,7 +89,7 @@ def main(params: Path, ids: Path, tensors: Path, metrics: Path) -> None:
         done[split] += len(lengths)
         truncated[split] += int((lengths > width).sum())
     with atomic(tensors) as temporary:
-        save_file(arrays, temporary)
+        save_file(arrays, temporary, {"tensors": choices.model_dump_json()})
     write_json(
         metrics,
         {

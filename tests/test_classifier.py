@@ -13,10 +13,23 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from stages import classifier
-from stages.classifier import Classifier, Reviews, batches, mean_pool, probabilities, score
+from stages.classifier import (
+    About,
+    Classifier,
+    Reviews,
+    batches,
+    decide,
+    loss_of,
+    mean_pool,
+    probabilities,
+    score,
+    temperature_for,
+    threshold_for,
+)
 from stages.lib.command import Refusal
 
 V, D = 11, 4
+ABOUT = About(vocabulary="0" * 64, width=None, keep="head")
 REVIEWS = st.lists(st.lists(st.integers(1, V - 1), max_size=9), min_size=1, max_size=6)
 
 
@@ -24,7 +37,7 @@ def model_of(labels: int = 2, seed: int = 0) -> Classifier:
     torch.manual_seed(seed)
     table = torch.randn(V, D)
     table[0] = 0
-    return Classifier(table, labels, frozen=True)
+    return Classifier(table, labels, True, ABOUT)
 
 
 def padded(reviews: list[list[int]], width: int) -> tuple[Tensor, Tensor]:
@@ -85,6 +98,56 @@ def test_two_logits_and_one_tell_the_same_loss() -> None:
     assert classifier.loss_of(logit, labels) == pytest.approx(classifier.loss_of(both, labels).item())
 
 
+@given(review=REVIEWS.map(lambda found: found[0]), labels=st.sampled_from([2, 3]))
+@settings(deadline=None)
+def test_the_shares_of_a_review_and_the_bias_sum_to_its_logits(review: list[int], labels: int) -> None:
+    model = model_of(labels)
+    shares = model.shares(torch.tensor(review, dtype=torch.int32))
+    total = model.bias() + sum(share.logits for share in shares)
+    assert [(share.start, share.end) for share in shares] == [(n, n + 1) for n in range(len(review))]
+    assert torch.allclose(total, model(*padded([review], 9))[0], atol=1e-5)
+
+
+def test_the_threshold_decides_between_two_labels_and_not_among_more() -> None:
+    second = torch.tensor([0.1, 0.4, 0.6, 0.8, 0.9, 0.3])
+    assert decide(torch.stack([1 - second, second], 1), 0.35).tolist() == [0, 1, 1, 1, 1, 0]
+    assert decide(torch.tensor([[0.2, 0.3, 0.5]]), 0.9).tolist() == [2]
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.45, 0.7, 0.9]), st.booleans()), min_size=1))
+def test_no_threshold_decides_better_than_the_one_that_was_chosen(rows: list[tuple[float, bool]]) -> None:
+    second = torch.tensor([row[0] for row in rows])
+    chances, labels = torch.stack([1 - second, second], 1), torch.tensor([row[1] for row in rows]).long()
+    right = {t: int((decide(chances, t) == labels).sum()) for t in (0.05, 0.15, 0.3, 0.5, 0.8, 0.95)}
+    chosen = threshold_for(chances, labels)
+    assert int((decide(chances, chosen) == labels).sum()) == max(right.values())
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_the_temperature_mends_logits_that_are_too_sure(labels: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4000, 1 if labels == 2 else labels, generator=generator) * 2
+    truth = torch.multinomial(probabilities(logits), 1, generator=generator)[:, 0].int()
+    assert temperature_for(logits * 3, truth) == pytest.approx(3, rel=0.1)
+    found = temperature_for(logits * 3, truth)
+    least = loss_of(logits * 3 / found, truth)
+    assert all(least <= loss_of(logits * 3 / (found * other), truth) for other in (0.97, 1.03))
+
+
+def test_a_temperature_stays_in_bounds_where_everything_is_right() -> None:
+    assert temperature_for(torch.tensor([[9.0], [-9.0]]), torch.tensor([1, 0])) == pytest.approx(
+        0.01, rel=0.01
+    )
+
+
+def test_a_file_of_something_else_is_no_classifier(tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "a.safetensors")
+    (tmp_path / "b.safetensors").write_bytes(b"no")
+    for name in "ab":
+        with pytest.raises(Refusal, match=r"safetensors: no classifier .*dvc repro"):
+            classifier.load(tmp_path / f"{name}.safetensors")
+
+
 @given(lengths=st.lists(st.integers(0, 50), min_size=1, max_size=60), count=st.integers(1, 9))
 @settings(deadline=None)
 def test_batches_hold_every_review_once_and_are_of_a_length(lengths: list[int], count: int) -> None:
@@ -115,14 +178,15 @@ def write_inputs(folder: Path, labels: int = 2, noisy: bool = False) -> list[Pat
             ids[:, 0] = truth + 2
         lengths = torch.full((count,), 6, dtype=torch.int32)
         tensors |= {f"{split}.ids": ids, f"{split}.lengths": lengths, f"{split}.labels": truth}
-    save_file(tensors, folder / "tensors.safetensors")
+    save_file(tensors, folder / "tensors.safetensors", {"tensors": '{"max_length": 9, "keep": "both"}'})
+    (folder / "vocabulary.parquet").write_bytes(b"words")
     table = torch.randn(V, D, generator=generator)
     table[0] = 0
     save_file({"embeddings": table}, folder / "embeddings.safetensors")
     names = [f"label {n}" for n in range(labels)]
     (folder / "labels.json").write_text(json.dumps({"labels": names}), encoding="utf-8")
-    inputs = [folder / n for n in ("tensors.safetensors", "embeddings.safetensors", "labels.json")]
-    return [*inputs, *(folder / n for n in ("classifier.safetensors", "metrics.json", "curve.csv"))]
+    inputs = ("tensors.safetensors", "embeddings.safetensors", "vocabulary.parquet", "labels.json")
+    return [folder / n for n in (*inputs, "classifier.safetensors", "metrics.json", "curve.csv")]
 
 
 QUICK = {"lr": 0.05, "epochs": 15, "patience": 15}
@@ -135,11 +199,11 @@ def test_it_learns_what_one_word_tells(
 ) -> None:
     paths = write_inputs(tmp_path, labels)
     classifier.main(write_params(classifier={**QUICK, "start": start}), *paths)
-    metrics = json.loads(paths[4].read_text(encoding="utf-8"))
+    metrics = json.loads(paths[5].read_text(encoding="utf-8"))
     assert metrics["validation"]["accuracy"] == 1.0
-    outputs = [path.read_bytes() for path in paths[3:]]
+    outputs = [path.read_bytes() for path in paths[4:]]
     classifier.main(write_params(classifier={**QUICK, "start": start}), *paths)
-    assert [path.read_bytes() for path in paths[3:]] == outputs
+    assert [path.read_bytes() for path in paths[4:]] == outputs
 
 
 def test_frozen_vectors_stay_and_fine_tuned_ones_move_but_for_padding(
@@ -149,7 +213,7 @@ def test_frozen_vectors_stay_and_fine_tuned_ones_move_but_for_padding(
     given_table = load_file(paths[1])["embeddings"]
     for tuning in ("frozen", "fine_tuned"):
         classifier.main(write_params(classifier={**QUICK, "tuning": tuning}), *paths)
-        table = load_file(paths[3])["embedding.weight"]
+        table = load_file(paths[4])["embedding.weight"]
         assert torch.equal(table, given_table) == (tuning == "frozen")
         assert not table[0].any()
 
@@ -157,13 +221,13 @@ def test_frozen_vectors_stay_and_fine_tuned_ones_move_but_for_padding(
 def test_the_best_epoch_is_kept_and_waiting_ends(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     paths = write_inputs(tmp_path, noisy=True)
     classifier.main(write_params(classifier={"lr": 0.1, "epochs": 40, "patience": 3}), *paths)
-    lines = paths[5].read_text(encoding="utf-8").splitlines()
+    lines = paths[6].read_text(encoding="utf-8").splitlines()
     assert lines[0] == "epoch,train_loss,validation_loss,validation_accuracy"
     losses = [float(line.split(",")[2]) for line in lines[1:]]
-    metrics = json.loads(paths[4].read_text(encoding="utf-8"))
+    metrics = json.loads(paths[5].read_text(encoding="utf-8"))
     assert metrics["best_epoch"] == losses.index(min(losses)) + 1
     assert metrics["epochs_run"] == len(losses) == metrics["best_epoch"] + 3 < 40
-    model = classifier.load(paths[3], 2)
+    model = classifier.load(paths[4])
     validation = classifier.read_split(paths[0], "validation")
     logits = score(model, validation, torch.device("cpu"))
     assert classifier.loss_of(logits, validation.labels).item() == pytest.approx(min(losses), abs=1e-5)
@@ -175,4 +239,4 @@ def test_a_diverged_training_is_refused(tmp_path: Path, write_params: Callable[.
     save_file({"embeddings": table * float("nan")}, paths[1])
     with pytest.raises(Refusal, match=r"diverged in epoch 1.*classifier\.lr"):
         classifier.main(write_params(), *paths)
-    assert not paths[3].exists()
+    assert not paths[4].exists()

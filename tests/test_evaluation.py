@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from stages import evaluation, ids
-from stages.classifier import Reviews
+from stages.classifier import Reviews, decide
 from stages.lib.tables import table_writer
 
 TRUTH = np.array([0, 0, 0, 1, 1, 1])
@@ -56,11 +56,6 @@ def test_areas_are_left_out_where_a_label_does_not_occur() -> None:
     assert all(np.isfinite(list(found.values())))
 
 
-def test_the_threshold_decides_between_two_labels_and_not_among_more() -> None:
-    assert evaluation.decide(CHANCES, 0.35).tolist() == [0, 1, 1, 1, 1, 0]
-    assert evaluation.decide(np.array([[0.2, 0.3, 0.5]]), 0.9).tolist() == [2]
-
-
 def test_the_majority_says_the_shares_of_train() -> None:
     assert evaluation.majority(np.array([0, 1, 1, 1]), 2, 2).tolist() == [[0.25, 0.75]] * 2
 
@@ -96,7 +91,7 @@ def test_the_curve_of_two_labels_runs_from_corner_to_corner() -> None:
 
 
 def test_the_confusion_counts_every_pair() -> None:
-    rows = evaluation.confusion(TRUTH, evaluation.decide(CHANCES, 0.5), ["bad", "good"])
+    rows = evaluation.confusion(TRUTH, decide(torch.from_numpy(CHANCES), 0.5).numpy(), ["bad", "good"])
     assert rows == [("bad", "bad", 2), ("bad", "good", 1), ("good", "bad", 1), ("good", "good", 2)]
 
 
@@ -116,7 +111,8 @@ def test_predictions_carry_id_label_and_probability(
         "linear.weight": torch.tensor([[1.0]]),
         "linear.bias": torch.tensor([0.25]),
     }
-    save_file(weights, tmp_path / "classifier.safetensors")
+    about = {"model": '{"vocabulary": "0", "width": 4, "keep": "head"}'}
+    save_file(weights, tmp_path / "classifier.safetensors", about)
     (tmp_path / "labels.json").write_text('{"labels": ["bad", "good"]}', encoding="utf-8")
     splits = ["train"] * 4 + ["test"] * 4
     rows = [list("abcdefgh"), [0] * 8, splits, [[2]] * 8]

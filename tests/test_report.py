@@ -40,7 +40,7 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
         "vocabulary": {"words": 4, "coverage": dict.fromkeys(splits, 0.9)},
         "tensors": {"width": 4, "truncated": dict.fromkeys(splits, 0.0)},
         "projection": {"explained": {"x": 0.5, "y": 0.25, "z": 0.125}},
-        "classifier": {"best_epoch": 2},
+        "classifier": {"decided_from": 0.5, "best_epoch": 2},
         "evaluation": dict.fromkeys(report.CONTENDERS, figures),
     }
     for stage in STAGES[:-1]:

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, and whose bytes depend on what they say alone."""
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -35,6 +36,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file."""
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
