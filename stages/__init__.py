@@ -14,6 +14,10 @@ import platform
 if platform.machine() in ("x86_64", "AMD64"):
     os.environ["ATEN_CPU_CAPABILITY"] = "avx2"
 
+# Threads that wait for each other sleep: by default they spin, and where another program wants the
+# cores, a training slows down not by half but severalfold.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 STAGES = (
     "raw",
     "tokens",

@@ -3,7 +3,7 @@
 Look up the vectors of a review's words, take their mean, and draw a line (a hyperplane) through the
 space of means: on one side lies praise. It knows nothing of word order, and is hard to beat by much.
 
-    ids (B, T) -> nn.Embedding -> (B, T, D) -> masked mean -> (B, D) -> nn.Linear -> (B, 1)
+    ids (B, T) -> nn.Embedding -> (B, T, D) -> mean of the words -> (B, D) -> nn.Linear -> (B, 1)
 
 The mean is taken over the real words only: padding is nothing, and counts for nothing. With two
 labels there is one logit, the log-odds of the second, and binary cross-entropy; with more there is
@@ -21,7 +21,7 @@ not looked at.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -109,10 +109,19 @@ class Classifier(nn.Module):
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """The logits of a batch."""
-        vectors = self.embedding(ids)  # (B, T, D)
-        weights = None if self.idf is None else self.idf[ids]  # (B, T)
-        logits: Tensor = self.linear(pooled(vectors, lengths, self.about.pool, weights))  # (B, 1 or L)
+        logits: Tensor = self.linear(self.pooled(ids, lengths))  # (B, 1 or L)
         return logits if self.ngrams is None else logits + self.ngrams(ids, lengths)
+
+    def pooled(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Each review of a batch as one vector: (B, D), or (B, 2 D) for mean_max."""
+        pool, idf = self.about.pool, self.idf
+        parts = []
+        if "max" in pool:
+            parts.append(max_pool(self.embedding(ids), lengths))
+        if pool != "max":
+            weights = None if idf is None else idf[ids]  # (B, T)
+            parts.append(bag(ids, self.embedding.weight, "sum" if pool == "sum" else "mean", weights))
+        return torch.cat(parts, 1)
 
     def bias(self) -> Tensor:
         """The logits of a review that says nothing: (1 or L,)."""
@@ -135,30 +144,20 @@ class Classifier(nn.Module):
         return words if self.ngrams is None else words + self.ngrams.shares(ids)
 
 
-def pooled(vectors: Tensor, lengths: Tensor, pool: Pool, weights: Tensor | None = None) -> Tensor:
-    """The pooled vectors of each review: (B, T, D), (B,) -> (B, D), or (B, 2 D) for mean_max."""
-    if pool == "sum":
-        return mean_pool(vectors, lengths) * lengths[:, None]
-    if pool == "max":
-        return max_pool(vectors, lengths)
-    if pool == "mean_max":
-        return torch.cat([mean_pool(vectors, lengths), max_pool(vectors, lengths)], 1)
-    return mean_pool(vectors, lengths, weights)
+def bag(ids: Tensor, table: Tensor, mode: Literal["mean", "sum"], weights: Tensor | None = None) -> Tensor:
+    """The vectors of each review's words, added up or averaged: (B, T), (V, D) -> (B, D).
 
+    Padding counts for nothing, and a review without words is zeros. With `weights`, (B, T), a weighted
+    sum or mean. torch looks up and adds in one go: the (B, T, D) vectors are never laid out.
 
-def mean_pool(vectors: Tensor, lengths: Tensor, weights: Tensor | None = None) -> Tensor:
-    """The mean of each review's first `lengths` vectors: (B, T, D), (B,) -> (B, D).
-
-    Appending padding changes nothing, and a review without words is zeros. With `weights`, (B, T), a
-    weighted mean.
-
-    >>> mean_pool(torch.tensor([[[2.0], [4.0], [9.0]]]), torch.tensor([2]))
+    >>> bag(torch.tensor([[1, 2, 0]]), torch.tensor([[0.0], [2.0], [4.0]]), "mean")
     tensor([[3.]])
     """
-    real = (torch.arange(vectors.shape[1], device=vectors.device) < lengths[:, None]).to(vectors.dtype)
-    say = real if weights is None else real * weights  # (B, T)
-    total = (say[:, None, :] @ vectors).squeeze(1)  # (B, D)
-    return total / (lengths.clamp(min=1) if weights is None else say.sum(1).clamp(min=1e-9))[:, None]
+    if weights is None:
+        return F.embedding_bag(ids, table, mode=mode, padding_idx=PAD, sparse=True)
+    total = F.embedding_bag(ids, table, mode="sum", padding_idx=PAD, sparse=True, per_sample_weights=weights)
+    say = (weights * (ids != PAD)).sum(1, keepdim=True)  # (B, 1)
+    return total if mode == "sum" else total / say.clamp(min=1e-9)
 
 
 def max_pool(vectors: Tensor, lengths: Tensor) -> Tensor:
@@ -273,14 +272,14 @@ def gather(reviews: Reviews, rows: Tensor, device: torch.device) -> Reviews:
 
 
 @torch.no_grad()
-def score(model: nn.Module, reviews: Reviews, device: torch.device) -> Tensor:
-    """The logits of all reviews of a split, (N, 1 or L), in their order."""
+def score(model: Callable[[Tensor, Tensor], Tensor], reviews: Reviews, device: torch.device) -> Tensor:
+    """What `model` makes of all reviews of a split, (N, ...), in their order: their logits."""
     order = torch.argsort(reviews.lengths, stable=True)
-    logits = []
+    found = []
     for rows in torch.split(order, SCORED):
         part = gather(reviews, rows, device)
-        logits.append(model(part.ids, part.lengths).cpu())
-    return torch.cat(logits)[torch.argsort(order)]
+        found.append(model(part.ids, part.lengths).cpu())
+    return torch.cat(found)[torch.argsort(order)]
 
 
 class Epoch(NamedTuple):
@@ -294,11 +293,11 @@ class Epoch(NamedTuple):
 
 def without_some(batch: Reviews, share: float, generator: torch.Generator) -> Reviews:
     """A batch whose reviews have each lost about `share` of their words, drawn anew at every call. The
-    words that stay close ranks; what lies behind them is not looked at."""
+    words that stay close ranks."""
     lost = torch.rand(batch.ids.shape, generator=generator).to(batch.ids.device) < share
-    lost |= torch.arange(lost.shape[1], device=lost.device) >= batch.lengths[:, None]
-    order = lost.to(torch.uint8).argsort(dim=1, stable=True)
-    return batch._replace(ids=batch.ids.gather(1, order), lengths=(~lost).sum(1).to(batch.lengths.dtype))
+    ids = batch.ids.masked_fill(lost, PAD)
+    order = (ids == PAD).to(torch.uint8).argsort(dim=1, stable=True)
+    return batch._replace(ids=ids.gather(1, order), lengths=(ids != PAD).sum(1).to(batch.lengths.dtype))
 
 
 def fit(
@@ -320,7 +319,12 @@ def fit(
     ]
     if model.embedding.weight.requires_grad:
         optimisers.append(torch.optim.SparseAdam(model.embedding.parameters(), params.vectors_lr))
-    mean = AveragedModel(model)
+    # What does not change is pooled once: reviews of one vector each, which the line alone reads.
+    fixed = params.tuning == "frozen" and not params.word_dropout
+    inputs, held_out = (
+        (score(model.pooled, part, device) for part in (train, validation)) if fixed else (None, None)
+    )
+    averaged = AveragedModel(model)
     curve: list[Epoch] = []
     best = Epoch(0, 0.0, float("inf"), 0.0)
     found: dict[str, Tensor] = {}
@@ -328,10 +332,14 @@ def fit(
         for epoch in range(1, params.epochs + 1):
             total = 0.0
             for rows in batches(train.lengths, params.batch, generator):
-                batch = gather(train, rows, device)
-                if params.word_dropout:
-                    batch = without_some(batch, params.word_dropout, generator)
-                losses = losses_of(model(batch.ids, batch.lengths), batch.labels) * weights[rows].to(device)
+                if inputs is not None:
+                    logits = model.linear(inputs[rows].to(device))
+                else:
+                    batch = gather(train, rows, device)
+                    if params.word_dropout:
+                        batch = without_some(batch, params.word_dropout, generator)
+                    logits = model(batch.ids, batch.lengths)
+                losses = losses_of(logits, train.labels[rows].to(device)) * weights[rows].to(device)
                 model.zero_grad()
                 losses.mean().backward()  # type: ignore[no-untyped-call]
                 for optimiser in optimisers:
@@ -339,9 +347,14 @@ def fit(
                 total += losses.sum().item()
                 bar.update(len(rows))
             if params.averaging:
-                mean.update_parameters(model)
-            now = mean.module if params.averaging else model
-            logits = score(now, validation, device)
+                averaged.update_parameters(model)
+            now: Classifier = averaged.module if params.averaging else model  # type: ignore[assignment]
+            with torch.no_grad():
+                logits = (
+                    score(now, validation, device)
+                    if held_out is None
+                    else now.linear(held_out.to(device)).cpu()
+                )
             this = Epoch(
                 epoch,
                 total / len(train.labels),

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from stages import classifier
 from stages.classifier import (
@@ -19,7 +19,6 @@ from stages.classifier import (
     batches,
     decide,
     loss_of,
-    mean_pool,
     probabilities,
     score,
     temperature_for,
@@ -33,11 +32,11 @@ ABOUT = About(vocabulary="0" * 64, width=None, keep="head")
 REVIEWS = st.lists(st.lists(st.integers(1, V - 1), max_size=9), min_size=1, max_size=6)
 
 
-def model_of(labels: int = 2, seed: int = 0) -> Classifier:
+def model_of(labels: int = 2, seed: int = 0, pool: str = "mean") -> Classifier:
     torch.manual_seed(seed)
     table = torch.randn(V, D)
     table[0] = 0
-    return Classifier(table, labels, True, ABOUT)
+    return Classifier(table, labels, True, ABOUT.model_copy(update={"pool": pool}))
 
 
 def padded(reviews: list[list[int]], width: int) -> tuple[Tensor, Tensor]:
@@ -47,18 +46,35 @@ def padded(reviews: list[list[int]], width: int) -> tuple[Tensor, Tensor]:
     return rows, torch.tensor([len(review) for review in reviews], dtype=torch.int32)
 
 
-def test_the_mean_is_over_the_real_words() -> None:
-    vectors = torch.tensor([[[1.0, 0], [3, 2], [9, 9]], [[5, 5], [9, 9], [9, 9]]])
-    assert mean_pool(vectors, torch.tensor([2, 1])).tolist() == [[2, 1], [5, 5]]
+def mean_pool(vectors: Tensor, lengths: Tensor) -> Tensor:
+    """The textbook's masked mean: (B, T, D), (B,) -> (B, D)."""
+    real = torch.arange(vectors.shape[1]) < lengths[:, None]
+    return (vectors * real[:, :, None]).sum(1) / lengths.clamp(min=1)[:, None]
 
 
 @given(reviews=REVIEWS)
 @settings(deadline=None)
-def test_the_masked_mean_is_embedding_bags(reviews: list[list[int]]) -> None:
+def test_every_pooling_is_the_textbooks(reviews: list[list[int]]) -> None:
     ids, lengths = padded(reviews, 9)
-    model = model_of()
-    bag = nn.EmbeddingBag.from_pretrained(model.embedding.weight, mode="mean", padding_idx=0)
-    assert torch.allclose(mean_pool(model.embedding(ids), lengths), bag(ids), atol=1e-6)
+    vectors = model_of().embedding(ids).detach()  # (B, T, D)
+    mean = mean_pool(vectors, lengths)
+    highest = torch.stack(
+        [v[:n].amax(0) if n else torch.zeros(D) for v, n in zip(vectors, lengths, strict=True)]
+    )
+    weights = torch.rand(V, generator=torch.Generator().manual_seed(1)) + 0.1
+    say = weights[ids] * (ids != 0)
+    wanted = {
+        "mean": mean,
+        "sum": mean * lengths[:, None],
+        "max": highest,
+        "mean_max": torch.cat([highest, mean], 1),
+        "idf_mean": (vectors * say[:, :, None]).sum(1) / say.sum(1, keepdim=True).clamp(min=1e-9),
+    }
+    for pool, vector in wanted.items():
+        model = model_of(pool=pool)
+        if pool == "idf_mean":
+            model.idf = weights
+        assert torch.allclose(model.pooled(ids, lengths), vector, atol=1e-5), pool
 
 
 @given(reviews=REVIEWS, extra=st.integers(1, 20))
