@@ -7,10 +7,10 @@ Wilson's. Two models that were asked the same rows are compared on the same draw
 A draw is a row of weights, how often it has each of the N rows, and a block holds b draws: `# (b, N)`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from math import sqrt
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,8 @@ RANKED = 10  # more labels than these are not ranked again on every draw: each c
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Counts = NDArray[np.int32]
-Figures = Callable[[Counts], dict[str, Floats]]  # weights (b, N) -> name: (b,)
+Name = TypeVar("Name", bound=Hashable)
+Figures = Callable[[Counts], dict[Name, Floats]]  # weights (b, N) -> (b,) for each name
 
 
 class Interval(NamedTuple):
@@ -83,7 +84,9 @@ def resamples(n: int, count: int, seed: int) -> Iterator[Counts]:
         yield weights
 
 
-def bootstrap(figures: Figures, n: int, count: int, seed: int, level: float = LEVEL) -> dict[str, Interval]:
+def bootstrap(
+    figures: Figures[Name], n: int, count: int, seed: int, level: float = LEVEL
+) -> dict[Name, Interval]:
     """The interval of each figure: between the percentiles of what it was on `count` draws of n rows.
 
     `figures` of weights (b, n) are (b,) numbers each. NaN stands for what a draw leaves undefined and
@@ -103,7 +106,7 @@ def bootstrap(figures: Figures, n: int, count: int, seed: int, level: float = LE
     return intervals
 
 
-def figures_of(truth: Ints, chances: Floats, guess: Ints, areas: bool = True) -> Figures:
+def figures_of(truth: Ints, chances: Floats, guess: Ints, areas: bool = True) -> Figures[str]:
     """The figures of one model as a function of weights (b, N) of the rows.
 
     Of labels (N,), probabilities (N, L) and predicted labels (N,). With two labels, precision,
