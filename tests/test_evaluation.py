@@ -159,7 +159,7 @@ def test_nbsvm_tells_what_a_pair_tells_and_repeats_itself(labels: int) -> None:
 
 
 def test_nbsvm_of_words_never_seen_and_of_no_words_is_its_intercept() -> None:
-    train = reviews_of([[2, 3], [3], [2, 4], [4, 4]], [1, 0, 1, 1])
+    train = reviews_of([[2, 3], [3], [2, 4], [4, 4], [3, 3]], [1, 0, 1, 1, 0])
     unseen, empty = evaluation.nbsvm(train, reviews_of([[5, 6], []], [0, 0]), words=9, seed=1)
     assert unseen.tolist() == empty.tolist()
 
