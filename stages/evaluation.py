@@ -1,4 +1,4 @@
-"""Evaluation: a number means something beside a baseline.
+"""Evaluation: a number means something beside a baseline and an interval.
 
 The test reviews are opened here, once. The classifier is measured beside three that know less: the
 majority (the commonest train label, whatever the review says), Naive Bayes on word counts, and
@@ -13,10 +13,9 @@ beats none of them has learnt nothing.
         metrics/evaluation.json metrics/evaluation_roc.csv metrics/evaluation_confusion.csv \\
         metrics/evaluation_reliability.csv metrics/evaluation_slices.csv
 
-A number alone is a guess, too: each stands beside an interval, made so that 95 in 100 hold the true
-one, and a difference beside the interval of the difference. With two labels, precision, recall, F1
-and the areas are those of the second label. With more they are means over the labels, each against
-the rest.
+The intervals are made so that 95 in 100 hold the true figure; a difference has one of its own. With
+two labels, precision, recall, F1 and the areas are those of the second label. With more they are
+means over the labels, each against the rest.
 """
 
 import hashlib
@@ -419,9 +418,9 @@ def slices(rows: Rows, kept: Ints) -> Iterator[tuple[str, str, Bools]]:
     yield "contrast", "with a contrast", rows.contrasted
     yield "contrast", "without a contrast", ~rows.contrasted
     band = part_of(rows.unknown / np.maximum(rows.lengths, 1), UNKNOWN)
-    names = [f"to {end:.0%} unknown words" for end in UNKNOWN[1:]]
-    for number, name in enumerate(["no unknown words", *names, f"over {UNKNOWN[-1]:.0%} unknown words"]):
-        yield "unknown words", name, band == number
+    names = ["none", *(f"up to {100 * end:.0f} %" for end in UNKNOWN[1:]), f"over {100 * UNKNOWN[-1]:.0f} %"]
+    for number, name in enumerate(names):
+        yield "unknown words", f"{name} unknown", band == number
     yield "cut", "cut to fit", rows.lengths > kept
     yield "cut", "whole", rows.lengths <= kept
     times = Counter(rows.hashes)

@@ -284,9 +284,9 @@ def test_slices_by_hand() -> None:
         "100 to 100 tokens": (1, 1.0),
         "with a negation": (1, 1.0),
         "without a negation": (3, 2 / 3),
-        "no unknown words": (2, 0.5),
-        "to 1% unknown words": (1, 1.0),
-        "over 10% unknown words": (1, 1.0),
+        "none unknown": (2, 0.5),
+        "up to 1 % unknown": (1, 1.0),
+        "over 10 % unknown": (1, 1.0),
         "cut to fit": (1, 1.0),
         "whole": (3, 2 / 3),
         "text is in test again": (2, 0.5),
@@ -494,7 +494,7 @@ def test_slices_know_the_texts_the_words_and_the_groups(
     counts = table["reviews"].to_dict()
     assert (counts["north"], counts["south"], counts["all other groups"]) == (2, 2, 1)
     assert counts["text is in test again"] == 2
-    assert counts["over 10% unknown words"] == 1
+    assert counts["over 10 % unknown"] == 1
     assert table.loc["south", "accuracy"] == 0.5
     assert table.loc["south", "difference"] == pytest.approx(-0.1)
 
