@@ -431,7 +431,7 @@ def slices(rows: Rows, kept: Ints) -> Iterator[tuple[str, str, Bools]]:
     common = [group for group, _ in sorted(told.items(), key=lambda item: (-item[1], item[0]))[:GROUPS]]
     for group in common:
         yield "group", group, np.array([mine == group for mine in rows.groups])
-    yield "group", "all other groups", np.array([mine not in common for mine in rows.groups])
+    yield "group", "other groups or none", np.array([mine not in common for mine in rows.groups])
 
 
 def sliced(right: Bools, parts: Iterator[tuple[str, str, Bools]]) -> Iterator[tuple[Any, ...]]:
