@@ -37,7 +37,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 
 from stages import TEST, TRAIN, UNK
-from stages.classifier import Reviews, decide, load, probabilities, read_split, score
+from stages.classifier import decide, load, probabilities, score
 from stages.lib.command import Refusal, run
 from stages.lib.files import read_json, write_csv, write_json
 from stages.lib.intervals import (
@@ -53,7 +53,10 @@ from stages.lib.intervals import (
     share,
     wilson,
 )
+from stages.lib.nbsvm import log_count_ratios
+from stages.lib.ngrams import Table, incidence, learn
 from stages.lib.params import Section, read_params
+from stages.lib.reviews import Reviews, read_split, unpadded
 from stages.lib.tables import open_table, read_batches, table_writer
 from stages.lib.training import prepare
 
@@ -64,7 +67,6 @@ DECIDED = ("accuracy", "precision", "recall", "f1", "mcc")  # what a threshold c
 TRUSTED = ("log_loss", "brier")  # what a temperature changes
 ROC_POINTS = 200  # of the curve: enough for the eye
 
-SMOOTHING = 1.0  # added to each count, so that no word rules a label out
 PENALTY = 1.0  # C of NBSVM's line
 INTERPOLATION = 0.5  # how far that line leaves Naive Bayes; Wang and Manning: 1/4 to 1/2 do well
 
@@ -129,52 +131,20 @@ def majority(train_labels: Ints, labels: int, rows: int) -> Floats:
     return np.tile(shares, (rows, 1))
 
 
-def tokens_of(reviews: Reviews) -> tuple[Ints, Ints]:
-    """The real tokens of all reviews, one after the other, and the row that each stands in."""
-    ids, lengths = reviews.ids.numpy(), reviews.lengths.numpy()
-    real = np.arange(ids.shape[1]) < lengths[:, None]  # (N, T)
-    return ids[real].astype(np.int64), np.repeat(np.arange(len(ids)), lengths)
-
-
 def word_counts(reviews: Reviews, words: int) -> csr_matrix:
     """How often each review has each word, (N, V), from its real tokens."""
-    tokens, rows = tokens_of(reviews)
-    return csr_matrix((np.ones(len(tokens)), (rows, tokens)), shape=(len(reviews.ids), words))
+    tokens, lengths = unpadded(reviews.ids, reviews.lengths)
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    counts = csr_matrix((np.ones(len(tokens)), tokens, ends), shape=(len(lengths), words))
+    counts.sum_duplicates()
+    return counts
 
 
 def naive_bayes(train: Reviews, test: Reviews, words: int) -> Floats:
     """Multinomial Naive Bayes on word counts, with one added to every count: (N, L)."""
-    model = MultinomialNB(alpha=SMOOTHING).fit(word_counts(train, words), train.labels.numpy())
+    model = MultinomialNB(alpha=1.0).fit(word_counts(train, words), train.labels.numpy())
     chances: Floats = model.predict_proba(word_counts(test, words))
     return chances
-
-
-def grams(reviews: Reviews, words: int) -> tuple[Ints, Ints]:
-    """Each review's different words and pairs of neighbours as keys, and the rows that have them, in
-    the order of the keys: a word's key is its number w < V, a pair's V (1 + first) + second.
-
-    >>> one = Reviews(torch.tensor([[2, 3, 2, 3]]), torch.tensor([4]), torch.tensor([0]))
-    >>> [part.tolist() for part in grams(one, 10)]
-    [[2, 3, 33, 42], [0, 0, 0, 0]]
-    """
-    tokens, rows = tokens_of(reviews)
-    neighbours = rows[1:] == rows[:-1]
-    pairs = (words * (1 + tokens[:-1]) + tokens[1:])[neighbours]
-    # Key and row in one number: sorted once, doubles fall together.
-    count = len(reviews.ids)
-    both = np.concatenate([tokens * count + rows, pairs * count + rows[1:][neighbours]])
-    both.sort()
-    return np.divmod(both[is_first(both)], count)
-
-
-def is_first(values: Ints) -> Bools:
-    """Whether a value is the first of its kind, of sorted ones.
-
-    >>> is_first(np.array([2, 2, 5])).tolist()
-    [True, False, True]
-    """
-    first: Bools = np.diff(values, prepend=-1) != 0
-    return first
 
 
 def nbsvm(train: Reviews, test: Reviews, words: int, seed: int) -> Floats:
@@ -184,42 +154,36 @@ def nbsvm(train: Reviews, test: Reviews, words: int, seed: int) -> Floats:
     Wang and Manning 2012, with logistic regression in the place of their support vector machine, for
     its probabilities. More than two labels are each told from the rest.
     """
-    keys, rows = grams(train, words)
-    is_new = is_first(keys)
-    known = keys[is_new]  # (G,)
-    cells = (rows, np.cumsum(is_new) - 1)
-    present = csr_matrix((np.ones(len(keys)), cells), shape=(len(train.ids), len(known)))
-    keys, rows = grams(test, words)
-    place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-    is_known = known[place] == keys
-    cells = (rows[is_known], place[is_known])
-    asked = csr_matrix((np.ones(is_known.sum()), cells), shape=(len(test.ids), len(known)))
     labels = train.labels.numpy()
     kinds = int(labels.max()) + 1
+    read = unpadded(train.ids, train.lengths)
+    keys, places = learn(*read, longest=2, words=words, least=1, limit=2 * len(read[0]))
+    ratios: Floats = log_count_ratios(places, labels, kinds).astype(np.float64)  # (F, 1 or L)
+    present = places.T.tocsr()  # (N, F)
+    asked = incidence(*unpadded(test.ids, test.lengths), 2, words, Table(keys))
+
+    def margin(label: int, ratio: Floats) -> Floats:
+        line = LogisticRegression(
+            C=PENALTY, solver="liblinear", dual=True, random_state=seed, max_iter=10_000
+        )
+        line.fit(weighed(present, ratio), labels == label)
+        weights = line.coef_[0]
+        weights = (1 - INTERPOLATION) * np.abs(weights).mean() + INTERPOLATION * weights
+        odds: Floats = weighed(asked, ratio) @ weights + line.intercept_[0]
+        return odds
+
     if kinds == 2:
-        second = expit(margin(present, labels == 1, asked, seed))
+        second = expit(margin(1, ratios[:, 0]))
         return np.stack([1 - second, second], 1)
-    margins = [margin(present, labels == label, asked, seed) for label in range(kinds)]
+    odds = np.stack([margin(label, ratios[:, label]) for label in range(kinds)], 1)
     # Each label's own probability, over their sum.
-    chances: Floats = softmax(-np.logaddexp(0, -np.stack(margins, 1)), axis=1)
+    chances: Floats = softmax(-np.logaddexp(0, -odds), axis=1)
     return chances
 
 
-def margin(present: csr_matrix, mine: Bools, asked: csr_matrix, seed: int) -> Floats:
-    """NBSVM's log-odds of a label for the rows of `asked`, learnt from rows `present` that have it or
-    have not; (N, G) matrices of ones where a review has a word or pair."""
-    ours, others = (SMOOTHING + present.T @ of.astype(np.float64) for of in (mine, ~mine))
-    ratios = np.log(ours / ours.sum()) - np.log(others / others.sum())  # (G,)
-
-    def weighed(rows: csr_matrix) -> csr_matrix:
-        return csr_matrix((ratios[rows.indices], rows.indices, rows.indptr), rows.shape)
-
-    line = LogisticRegression(C=PENALTY, solver="liblinear", dual=True, random_state=seed, max_iter=10_000)
-    line.fit(weighed(present), mine)
-    weights = line.coef_[0]
-    weights = (1 - INTERPOLATION) * np.abs(weights).mean() + INTERPOLATION * weights
-    odds: Floats = weighed(asked) @ weights + line.intercept_[0]
-    return odds
+def weighed(rows: csr_matrix, ratios: Floats) -> csr_matrix:
+    """The ratio of each n-gram that a review has, once however often it has it: (N, F)."""
+    return csr_matrix((ratios[rows.indices], rows.indices, rows.indptr), rows.shape)
 
 
 def under(place: Place, figures: Figures[str], names: Sequence[str] = ()) -> Figures[Place]:

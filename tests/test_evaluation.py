@@ -21,10 +21,11 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from stages import evaluation, ids, raw
-from stages.classifier import Reviews, decide
+from stages.classifier import decide
 from stages.lib.command import Refusal
 from stages.lib.intervals import mcnemar, wilson
 from stages.lib.params import read_params
+from stages.lib.reviews import Reviews
 from stages.lib.tables import table_writer
 
 TRUTH = np.array([0, 0, 0, 1, 1, 1])
@@ -104,19 +105,6 @@ def test_the_curve_of_two_labels_runs_from_corner_to_corner() -> None:
 def test_the_confusion_counts_every_pair() -> None:
     rows = evaluation.confusion(TRUTH, decide(torch.from_numpy(CHANCES), 0.5).numpy(), ["bad", "good"])
     assert rows == [("bad", "bad", 2), ("bad", "good", 1), ("good", "bad", 1), ("good", "good", 2)]
-
-
-def test_grams_are_those_of_scikit_learn() -> None:
-    texts = [[2, 3, 2, 3], [], [3], [1, 1, 1], [3, 2, 3]]
-    keys, rows = evaluation.grams(reviews_of(texts, [0] * 5), words=4)
-    counts = CountVectorizer(ngram_range=(1, 2), binary=True, token_pattern=r"\S+", lowercase=False)
-    table = counts.fit_transform([" ".join(map(str, text)) for text in texts])
-    names = [name.split() for name in counts.get_feature_names_out()]
-    key_of = [int(n[0]) if len(n) == 1 else 4 * (1 + int(n[0])) + int(n[1]) for n in names]
-    wanted = {(key_of[column], row) for row, column in zip(*table.nonzero(), strict=True)}
-    assert set(zip(keys.tolist(), rows.tolist(), strict=True)) == wanted
-    assert len(keys) == len(wanted)
-    assert (np.diff(keys) >= 0).all()
 
 
 def clear_cut(labels: int, rows: int, seed: int) -> Reviews:

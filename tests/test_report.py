@@ -63,7 +63,7 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
         "vocabulary": {"words": 4, "coverage": dict.fromkeys(splits, 0.9)},
         "tensors": {"width": 4, "truncated": dict.fromkeys(splits, 0.0)},
         "projection": {"explained": {"x": 0.5, "y": 0.25, "z": 0.125}},
-        "classifier": {"decided_from": 0.5, "best_epoch": 2, "temperature": 1.25},
+        "classifier": {"decided_from": 0.5, "best_epoch": 2, "scaled_by": 1.25},
         "evaluation": evaluation_facts(),
     }
     for stage in STAGES[:-1]:
@@ -160,7 +160,7 @@ def test_a_part_stands_out_when_all_is_outside_its_interval(tmp_path: Path) -> N
 def test_a_chosen_threshold_stands_beside_one_half(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     paths = write_inputs(tmp_path, ["bad", "good"], "film", "text")
     assert "Two thresholds" not in figures_part(page(paths, write_params()))
-    chosen = {"decided_from": 0.4321, "best_epoch": 2, "temperature": 1.0}
+    chosen = {"decided_from": 0.4321, "best_epoch": 2, "scaled_by": 1.0}
     write_json(paths[0] / "classifier.json", chosen)
     told = figures_part(page(paths, write_params()))
     assert "“good” from accuracy F1 0.4321 0.5000" in told
