@@ -80,7 +80,7 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
     write_csv(metrics / "evaluation_reliability.csv", bins, trust)
     parts = ["slice", "part", "reviews", "accuracy", "low", "high", "difference"]
     slices = [("all", "all", 4, 0.5, 0.25, 0.75, 0.0), ("group", word, 3, 0.9, 0.8, 1.0, 0.4)]
-    write_csv(metrics / "evaluation_slices.csv", parts, [*slices, ("group", "z", 1, 0.4, 0.2, 0.9, -0.1)])
+    write_csv(metrics / "evaluation_slices.csv", parts, [*slices, ("group", "z", 1, 0.4, 0.35, 0.9, -0.1)])
     (folder / "labels.json").write_text(json.dumps({"labels": labels}), encoding="utf-8")
     pq.write_table(pa.table({"id": ["1", "2"], "text": [text, "fine"]}), folder / "raw.parquet")
     words = ["<pad>", "<unk>", word, "good"]
@@ -148,7 +148,7 @@ def test_figures_stand_beside_their_intervals(tmp_path: Path, write_params: Call
     assert "10,000 draws" in told
     assert "1.250" in told
     assert "calibration error, bins of equal width 0.0300 0.0300" in told
-    assert "group film 3 90.0 % 80.0 % to 100.0 % +40.0 z 1 40.0 % 20.0 % to 90.0 % -10.0" in told
+    assert "group film 3 90.0 % 80.0 % to 100.0 % +40.0 z 1 40.0 % 35.0 % to 90.0 % -10.0" in told
 
 
 def test_a_part_stands_out_when_all_is_outside_its_interval(tmp_path: Path) -> None:
