@@ -47,6 +47,7 @@ MOST_LABELS = 1000  # more are a column of something else
 SCHEMA = pa.schema(
     [("id", pa.string()), ("text", pa.string()), ("label", pa.int32()), ("split", pa.string())]
 )
+GROUPED = SCHEMA.append(pa.field("group", pa.string()))  # where the corpus tells groups apart
 
 
 class Params(Section):
@@ -63,6 +64,7 @@ class Review(NamedTuple):
     text: str
     label: str | None
     split: str | None
+    group: str | None = None
 
 
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
@@ -140,20 +142,22 @@ def _from_table(
 ) -> Iterator[Review]:
     columns = source.columns
     assert columns is not None, "a Source has columns or folders"
-    wanted = [name for name in (columns.text, columns.label, columns.split, columns.id) if name]
+    wanted = [name for name in columns.model_dump().values() if name]
     for number, row in enumerate(table, 1):
-        # A later row of JSON may leave out its label or split, but never its text.
+        # A later row of JSON may leave out all the others, but never its text.
         if number == 1:
             rows.require(wanted, row, where)
         rows.require(wanted[:1], row, f"{where}, review {number}")
         text, label = row[columns.text], rows.text_of(row.get(columns.label))
         stated = rows.text_of(row.get(columns.split)) if columns.split else None
         name = rows.text_of(row.get(columns.id)) if columns.id else None
+        group = rows.text_of(row.get(columns.group)) if columns.group else None
         yield Review(
             id=f"{split}/{name or number}" if split else name or str(number),
             text="" if text is None else str(text),
             label=label,
             split=split or (known_split(stated, source, f"{where}, review {number}") if stated else None),
+            group=group,
         )
 
 
@@ -168,7 +172,7 @@ class Store:
         self.connection.execute("PRAGMA synchronous = OFF")
         self.connection.execute(
             "CREATE TABLE review (place INTEGER PRIMARY KEY, id TEXT, text TEXT, label TEXT,"
-            " split TEXT, draw REAL)"
+            ' split TEXT, "group" TEXT, draw REAL)'
         )
 
     def add(self, found: Iterable[Review]) -> None:
@@ -181,8 +185,8 @@ class Store:
                     split = UNLABELLED
                 label = None if split == UNLABELLED else review.label
                 self.connection.execute(
-                    "INSERT INTO review (id, text, label, split, draw) VALUES (?, ?, ?, ?, ?)",
-                    (review.id, text, label, split, draw(text, self.salt)),
+                    'INSERT INTO review (id, text, label, split, "group", draw) VALUES (?, ?, ?, ?, ?, ?)',
+                    (review.id, text, label, split, review.group, draw(text, self.salt)),
                 )
                 bar.update()
 
@@ -229,18 +233,20 @@ class Store:
             counts[split][label] = number
         return counts
 
-    def batches(self, numbers: dict[str | None, int | None]) -> Iterator[pa.RecordBatch]:
-        """All reviews in SCHEMA's columns: by split, then by id where that is a path, else in the
-        corpus's own order. `numbers` maps a label as found to its number."""
+    def batches(
+        self, numbers: dict[str | None, int | None], schema: pa.Schema = SCHEMA
+    ) -> Iterator[pa.RecordBatch]:
+        """All reviews in the columns of SCHEMA or GROUPED: by split, then by id where that is a path,
+        else in the corpus's own order. `numbers` maps a label as found to its number."""
         cursor = self.connection.execute(
-            "SELECT id, text, label, split FROM review ORDER BY CASE split "
+            'SELECT id, text, label, split, "group" FROM review ORDER BY CASE split '
             + " ".join(f"WHEN '{split}' THEN {place}" for place, split in enumerate(SPLITS))
             + " END, CASE WHEN instr(id, '/') THEN id END, place"
         )
         while batch := cursor.fetchmany(BATCH):
-            ids, texts, labels, splits = zip(*batch, strict=True)
-            columns = (ids, texts, [numbers[label] for label in labels], splits)
-            yield batch_of(columns, SCHEMA)
+            ids, texts, labels, splits, groups = zip(*batch, strict=True)
+            columns = (ids, texts, [numbers[label] for label in labels], splits, groups)
+            yield batch_of(columns[: len(schema)], schema)
 
 
 def label_names(found: Iterable[str], renamed: dict[str, str]) -> dict[str, str]:
@@ -303,8 +309,9 @@ def main(params: Path, corpus: Path, raw: Path, labels: Path, metrics: Path) -> 
         check_enough(counts, name_of, path)
         names = list(dict.fromkeys(name_of.values()))  # two labels may have got one name
         numbers: dict[str | None, int | None] = {f: names.index(name) for f, name in name_of.items()}
-        with table_writer(raw, SCHEMA) as writer:
-            for batch in store.batches(numbers | {None: None}):
+        schema = GROUPED if source.columns and source.columns.group else SCHEMA
+        with table_writer(raw, schema) as writer:
+            for batch in store.batches(numbers | {None: None}, schema):
                 writer.write_batch(batch)
     labelled = {split: Counter[str]() for split in LABELLED}
     for split, of_label in labelled.items():

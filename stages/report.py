@@ -50,7 +50,12 @@ FIGURES = {
     "log_loss": "log loss",
     "brier": "Brier score",
 }
-CONTENDERS = {"classifier": "Firth", "naive_bayes": "Naive Bayes", "majority": "majority"}
+CONTENDERS = {
+    "classifier": "Firth",
+    "nbsvm": "NBSVM",
+    "naive_bayes": "Naive Bayes",
+    "majority": "majority",
+}
 
 
 class Params(Section):
@@ -135,6 +140,32 @@ def roc_curves(rows: list[dict[str, str]]) -> go.Figure:
     return figure.update_layout(xaxis_title="false positive rate", yaxis_title="true positive rate")
 
 
+def reliability(rows: list[dict[str, str]]) -> go.Figure:
+    """The share of right predictions by their probability, with intervals, and the diagonal on which
+    every probability is true; before the temperature and after."""
+    figure = go.Figure()
+    for name, colour in (("before", BLAME), ("after", PRAISE)):
+        mine = [row for row in rows if row["calibration"] == name]
+        accuracy, low, high = ([float(row[column]) for row in mine] for column in ("accuracy", "low", "high"))
+        spread = {
+            "array": [h - a for a, h in zip(accuracy, high, strict=True)],
+            "arrayminus": [a - b for a, b in zip(accuracy, low, strict=True)],
+            "thickness": 1,
+            "visible": name == "after",  # those of both would hide each other
+        }
+        figure.add_scatter(
+            x=[float(row["probability"]) for row in mine],
+            y=accuracy,
+            error_y=spread,
+            mode="lines+markers",
+            name=name,
+            line={"color": colour, "dash": "solid" if name == "after" else "dot"},
+        )
+    ends = [min(float(row["probability"]) for row in rows), 1]
+    figure.add_scatter(x=ends, y=ends, mode="lines", line={"dash": "dot", "color": "#999"}, name="true")
+    return figure.update_layout(xaxis_title="probability of the likeliest label", yaxis_title="share right")
+
+
 def confusion_map(rows: list[dict[str, str]]) -> go.Figure:
     """How many reviews of each label were given each label."""
     names = list(dict.fromkeys(row["label"] for row in rows))
@@ -207,6 +238,31 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+class Slice(NamedTuple):
+    """Some of the test reviews, and how well the model does on them."""
+
+    slice: str
+    part: str
+    reviews: int
+    accuracy: float
+    low: float
+    high: float
+    difference: float  # to the accuracy on all of them
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether the accuracy on all is outside this part's interval."""
+        return not self.low <= self.accuracy - self.difference <= self.high
+
+
+def read_slices(path: Path) -> list[Slice]:
+    """The rows of metrics/evaluation_slices.csv, without the first, which is all reviews."""
+    return [
+        Slice(row["slice"], row["part"], int(row["reviews"]), *(float(row[f]) for f in Slice._fields[3:]))
+        for row in read_rows(path)[1:]
+    ]
+
+
 def render(content: dict[str, Any]) -> str:
     """The page, from stages/report.html.jinja."""
     environment = Environment(
@@ -254,6 +310,7 @@ def main(
         ),
         "roc": embed(roc_curves(roc), "roc") if roc else "",
         "confusion": embed(confusion_map(read_rows(metrics / "evaluation_confusion.csv")), "confusion"),
+        "reliability": embed(reliability(read_rows(metrics / "evaluation_reliability.csv")), "reliability"),
     }
     page = render(
         {
@@ -263,7 +320,9 @@ def main(
             "splits": SPLITS,
             "labelled": LABELLED,
             "measures": FIGURES,
+            "compared": [name for name in FIGURES if name in facts["evaluation"]["differences"]["nbsvm"]],
             "contenders": CONTENDERS,
+            "slices": read_slices(metrics / "evaluation_slices.csv"),
             "figures": figures,
             "kept": sum(shares[:3]),
             "neighbours": nearest_words(words, vectors, choices.words, choices.neighbours),

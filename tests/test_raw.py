@@ -474,6 +474,23 @@ def test_the_rows_of_a_table_may_have_names_of_their_own(tmp_path: Path) -> None
     assert {row["id"] for row in made(folder)[0]} == {f"tt{n:03}" for n in range(60)}
 
 
+def test_a_group_column_is_carried_and_may_have_gaps(tmp_path: Path) -> None:
+    rows = [(text, label, ("north", " 7.0 ", "")[n % 3]) for n, (text, label) in enumerate(TABLE)]
+    folder = corpus(
+        tmp_path, csv_bytes(rows, ("text", "label", "shop")), columns={**COLUMNS, "group": "shop"}
+    )
+    found = {row["text"]: row["group"] for row in made(folder)[0]}
+    assert found == {text: ("north", "7.0", None)[n % 3] for n, (text, _) in enumerate(TABLE)}
+    plain = made(corpus(tmp_path / "plain", csv_bytes(TABLE)))[0]
+    assert "group" not in plain[0]
+    assert [row["id"] for row in plain] == [row["id"] for row in made(folder)[0]]
+
+
+def test_a_group_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    corpus(tmp_path, csv_bytes(TABLE), columns={**COLUMNS, "group": "lable"})
+    refuses(tmp_path, "no column 'lable'; did you mean label")
+
+
 @pytest.mark.parametrize("name", ["r.csv", "r.tsv", "r.jsonl", "r.parquet"])
 def test_all_forms_of_a_table_give_the_same_bytes(tmp_path: Path, name: str) -> None:
     texts, labels = zip(*TABLE, strict=True)

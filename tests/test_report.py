@@ -1,9 +1,11 @@
 """Report: neighbours, the surest mistakes, and a page that nothing from outside can break."""
 
 import json
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,10 +28,31 @@ def test_neighbours_go_by_cosine_and_leave_the_word_itself_out() -> None:
     assert list(found) == ["a"]
 
 
+def evaluation_facts() -> dict[str, Any]:
+    """metrics/evaluation.json of two labels, with an interval for all that has one."""
+    figures = dict.fromkeys(report.FIGURES, 0.5)
+    intervals = {name: {"low": 0.4321, "high": 0.5678} for name in report.FIGURES}
+    errors = dict.fromkeys(["ece_equal_width", "ece_equal_mass"], 0.03)
+    alone = {"mcnemar_p": 0.25, "only_classifier_right": 1201, "only_baseline_right": 7}
+    found = {
+        **dict.fromkeys(report.CONTENDERS, figures),
+        "at_half": {"accuracy": 0.375, "f1": 0.5},
+        "differences": {"nbsvm": {"accuracy": -0.125, "log_loss": 0.5, **alone}},
+        "calibration": {"before": figures | errors, "after": figures | errors, "by_chance": errors},
+    }
+    return found | {
+        "intervals": {
+            **dict.fromkeys(report.CONTENDERS, intervals),
+            "at_half": intervals,
+            "differences": {"nbsvm": intervals},
+            "calibration": {"before": intervals, "after": intervals},
+        }
+    }
+
+
 def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[Path]:
     metrics = folder / "metrics"
     splits = ("train", "validation", "test")
-    figures = dict.fromkeys(report.FIGURES, 0.5)
     facts = {
         "raw": {
             "reviews": {**dict.fromkeys(splits, 3), "unlabelled": 0},
@@ -40,8 +63,8 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
         "vocabulary": {"words": 4, "coverage": dict.fromkeys(splits, 0.9)},
         "tensors": {"width": 4, "truncated": dict.fromkeys(splits, 0.0)},
         "projection": {"explained": {"x": 0.5, "y": 0.25, "z": 0.125}},
-        "classifier": {"decided_from": 0.5, "best_epoch": 2},
-        "evaluation": dict.fromkeys(report.CONTENDERS, figures),
+        "classifier": {"decided_from": 0.5, "best_epoch": 2, "scaled_by": 1.25},
+        "evaluation": evaluation_facts(),
     }
     for stage in STAGES[:-1]:
         write_json(metrics / f"{stage}.json", facts.get(stage, {}))
@@ -52,6 +75,12 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
     write_csv(metrics / "evaluation_roc.csv", rates, [(labels[1], 0, 0), (labels[1], 1, 1)])
     cells = [(a, b, 1) for a in labels for b in labels]
     write_csv(metrics / "evaluation_confusion.csv", ["label", "predicted", "reviews"], cells)
+    bins = ["calibration", "probability", "accuracy", "low", "high", "reviews"]
+    trust = [(name, 0.75, 0.5, 0.25, 0.875, 4) for name in ("before", "after")]
+    write_csv(metrics / "evaluation_reliability.csv", bins, trust)
+    parts = ["slice", "part", "reviews", "accuracy", "low", "high", "difference"]
+    slices = [("all", "all", 4, 0.5, 0.25, 0.75, 0.0), ("group", word, 3, 0.9, 0.8, 1.0, 0.4)]
+    write_csv(metrics / "evaluation_slices.csv", parts, [*slices, ("group", "z", 1, 0.4, 0.35, 0.9, -0.1)])
     (folder / "labels.json").write_text(json.dumps({"labels": labels}), encoding="utf-8")
     pq.write_table(pa.table({"id": ["1", "2"], "text": [text, "fine"]}), folder / "raw.parquet")
     words = ["<pad>", "<unk>", word, "good"]
@@ -101,9 +130,60 @@ def test_the_page_carries_all_it_needs(tmp_path: Path, write_params: Callable[..
     tags.feed(html)
     assert not [attributes for tag, attributes in tags.found if tag == "link" or attributes.get("src")]
     ids = {attributes.get("id") for _, attributes in tags.found}
-    assert {"space", "roc", "confusion", "embeddings_loss", "classifier_curve"} <= ids
+    assert {"space", "roc", "confusion", "reliability", "embeddings_loss", "classifier_curve"} <= ids
     assert "a dull film" in html
     assert "skipgram" in html
+
+
+def figures_part(html: str) -> str:
+    """The section on how well it tells them apart, without its pictures and tags."""
+    part = html[html.index('id="figures"') : html.index('id="words"')]
+    return " ".join(re.sub(r"<script.*?</script>|<[^>]*>", " ", part, flags=re.DOTALL).split())
+
+
+def test_figures_stand_beside_their_intervals(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+    told = figures_part(page(write_inputs(tmp_path, ["bad", "good"], "film", "text"), write_params()))
+    assert "accuracy " + "0.5000 0.4321 to 0.5678 " * 4 + "precision" in told
+    assert "NBSVM -0.1250 +0.4321 to +0.5678 +0.5000 +0.4321 to +0.5678 1,201 7 0.2500" in told
+    assert "10,000 draws" in told
+    assert "1.250" in told
+    assert "calibration error, bins of equal width 0.0300 0.0300" in told
+    assert "group film 3 90.0 % 80.0 % to 100.0 % +40.0 z 1 40.0 % 35.0 % to 90.0 % -10.0" in told
+
+
+def test_a_part_stands_out_when_all_is_outside_its_interval(tmp_path: Path) -> None:
+    write_inputs(tmp_path, ["bad", "good"], "film", "text")
+    slices = report.read_slices(tmp_path / "metrics/evaluation_slices.csv")
+    assert [(one.part, one.stands_out) for one in slices] == [("film", True), ("z", False)]
+
+
+def test_a_chosen_threshold_stands_beside_one_half(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+    paths = write_inputs(tmp_path, ["bad", "good"], "film", "text")
+    assert "Two thresholds" not in figures_part(page(paths, write_params()))
+    chosen = {"decided_from": 0.4321, "best_epoch": 2, "scaled_by": 1.0}
+    write_json(paths[0] / "classifier.json", chosen)
+    told = figures_part(page(paths, write_params()))
+    assert "“good” from accuracy F1 0.4321 0.5000" in told
+    assert "0.5 0.3750 0.4321 to 0.5678 0.5000" in told
+    assert "The temperature is 1" in told
+
+
+def test_three_labels_have_a_row_each(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+    labels = ["bad", "fair", "good"]
+    paths = write_inputs(tmp_path, labels[::2], "film", "text")
+    write_json(paths[1], {"labels": labels})
+    kinds = dict.fromkeys(["precision", "recall", "f1"], 0.25)
+    facts = evaluation_facts()
+    del facts["at_half"]
+    around = {kind: {"low": 0.1, "high": 0.3} for kind in kinds}
+    facts["labels"] = {label: {**kinds, "support": 1204} for label in labels}
+    facts["averages"] = {"macro": kinds, "weighted": kinds}
+    facts["intervals"]["labels"] = dict.fromkeys(labels, around)
+    facts["intervals"]["averages"] = {"macro": around, "weighted": {}}  # a figure may have none
+    write_json(paths[0] / "evaluation.json", facts)
+    told = figures_part(page(paths, write_params()))
+    assert "fair " + "0.2500 0.1000 to 0.3000 " * 3 + "1,204" in told
+    assert "mean by reviews 0.2500 0.2500 0.2500" in told
 
 
 def test_the_same_inputs_give_the_same_page(tmp_path: Path, write_params: Callable[..., Path]) -> None:

@@ -32,6 +32,7 @@ class Columns(Section):
     label: str
     split: str | None = None  # where there is none, rows are dealt by a hash of their text
     id: str | None = None  # where there is none, a row is known by its number
+    group: str | None = None  # what a review is about or from where: test figures are told for each
 
 
 class Folder(Section):
