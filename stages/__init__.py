@@ -24,6 +24,7 @@ STAGES = (
     "projection",
     "classifier",
     "evaluation",
+    "robustness",
     "report",
 )
 
