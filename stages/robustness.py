@@ -33,6 +33,7 @@ from typing import Annotated, NamedTuple, TypeVar
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
@@ -124,7 +125,9 @@ class Chain:
 
     def tokens(self, texts: Sequence[str]) -> list[list[str]]:
         """What the model is shown of each text, before it is cut."""
-        found: list[list[str]] = self.tokeniser.split(pl.DataFrame({"text": cleaned(texts)})).to_list()
+        found: list[list[str]] = self.tokeniser.split(
+            pl.DataFrame({"text": pl.Series(cleaned(texts), dtype=pl.String)})
+        ).to_list()
         return found
 
     def ids(self, texts: Sequence[str]) -> Reviews:
@@ -153,12 +156,16 @@ class Chain:
         Words repeat, so each distinct one is split into tokens and looked up once.
         """
         column = cleaned(texts)
-        words = column.str.split(" ") if self.tokeniser.by_word else pl.select(pl.concat_list(column))["text"]
-        said = words.explode().to_arrow().dictionary_encode()  # M words; a text of nothing has an empty one
+        # A text of nothing has one word, which is empty.
+        words = (
+            pc.split_pattern(column, " ")
+            if self.tokeniser.by_word
+            else as_lists(column, np.ones(len(column), np.int32))
+        )
+        said = words.values.dictionary_encode()
         tokens = self.tokeniser.split(pl.DataFrame({"text": pl.Series(said.dictionary, dtype=pl.String)}))
         of_word = look_up(tokens.to_arrow().cast(pa.list_(pa.string())), self.numbers).take(said.indices)
-        ends = np.concatenate([[0], np.cumsum(words.list.len().to_numpy(), dtype=np.int64)])  # (N + 1,)
-        return pa.ListArray.from_arrays(of_word.offsets.take(pa.array(ends)), of_word.values)
+        return pa.ListArray.from_arrays(of_word.offsets.take(words.offsets), of_word.values)
 
     def reviews(self, lists: pa.ListArray, width: int) -> Reviews:
         """Lists of row numbers as a rectangle for the model."""
@@ -177,9 +184,9 @@ class Chain:
         return found
 
 
-def cleaned(texts: Sequence[str]) -> pl.Series:
+def cleaned(texts: Sequence[str]) -> pa.Array:
     """Texts as stages.raw cleans them."""
-    return pl.Series("text", [clean(text) for text in texts], dtype=pl.String)
+    return pa.array([clean(text) for text in texts], pa.large_string())
 
 
 def lengths_of(lists: pa.ListArray) -> Ints:
