@@ -5,11 +5,11 @@ the text, words in the row numbers. A model that knows nothing of word order doe
 words are shuffled. Then it is asked minimal pairs, two short texts that differ in one thing:
 
     negation     "The jokes land."  /  "The jokes don't land."         the label turns
-    intensity    "I liked it."  /  "I loved it."                       the same label, and surer of the second
+    intensity    "I liked it."  /  "I loved it."                       the label stays, surer of the second
     contrast     "Great premise. Terrible execution, though."  / ...   the last word counts
     irrelevant   "We saw it on a Tuesday"  /  "We saw it on a Friday"  nothing changes
 
-A pair is right when both sides are, so one of a label that is always told is never more than half.
+A pair is right when both sides are: whoever always says the same has none of negation and contrast.
 
     Ribeiro et al. 2020, "Beyond Accuracy: Behavioral Testing of NLP Models with CheckList"
     Gardner et al. 2020, "Evaluating Models' Local Decision Boundaries via Contrast Sets"
@@ -71,17 +71,15 @@ ANSWERED = pa.schema(
 )
 
 Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 Places = NDArray[np.int64]
 Part = TypeVar("Part")
 CPU = torch.device("cpu")
+Percent = Annotated[int, Field(ge=1, le=100)]
 
 
 class Params(Section):
-    typos: list[
-        Annotated[int, Field(ge=1, le=100)]
-    ]  # letters in a hundred that are mistyped, as often as named
+    typos: list[Percent]  # letters that are mistyped: how many are too many?
     kept: int = Field(ge=1)  # tokens that are left of a review: does the verdict stand there?
     pairs: list[str]  # files in data/pairs
     seed: int = Field(ge=0, lt=2**63)  # of the typos and the shuffling
@@ -263,29 +261,29 @@ def mistyped(texts: Sequence[str], percent: int, generator: np.random.Generator)
     four ways at random: it changes places with the next letter, is left out, stands there twice, or
     is one of the keys beside it. Where the first or the last is impossible it stands there twice.
 
-    >>> mistyped(["A good film, I'd say."], 20, np.random.default_rng(10))
-    ["A goc film, I'd sy."]
+    >>> mistyped(["A good film, I'd say."], 20, np.random.default_rng(4))
+    ["A god rilm, I'd sya."]
     """
     ends = np.cumsum([0, *map(len, texts)])
     points = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)  # (M,) code points
     letter = letters(points)
     typo = letter & (generator.random(len(points)) < percent / 100)
-    way = generator.integers(0, 4, len(points))
     follows = np.zeros(len(points), np.bool_)  # a letter of the same text, and typed well
     follows[:-1] = letter[1:] & ~typo[1:]
     follows[ends[1:][ends[1:] > 0] - 1] = False
+    chosen = np.flatnonzero(typo)
+    way = generator.integers(0, 4, len(chosen))
     table, count = neighbours()
-    keys = np.where(points < len(count), points, 0)
-    swapped = np.flatnonzero(typo & (way == 0) & follows)
-    dropped = typo & (way == 1)
-    beside = np.flatnonzero(typo & (way == 3) & (count[keys] > 0))
-    doubled = typo & ~dropped
-    doubled[swapped] = doubled[beside] = False
+    keys = np.where(points[chosen] < len(count), points[chosen], 0)
+    slips = (way == 3) & (count[keys] > 0)
+    swapped, dropped, beside = chosen[(way == 0) & follows[chosen]], chosen[way == 1], chosen[slips]
     typed = points.copy()
     typed[swapped], typed[swapped + 1] = points[swapped + 1], points[swapped]
-    drawn = (generator.random(len(beside)) * count[keys[beside]]).astype(np.int64)
-    typed[beside] = table[keys[beside], drawn]
-    times = 1 + doubled.astype(np.int64) - dropped
+    typed[beside] = table[keys[slips], (generator.random(len(beside)) * count[keys[slips]]).astype(np.int64)]
+    times = np.ones(len(points), np.int8)
+    times[chosen] = 2
+    times[swapped] = times[beside] = 1
+    times[dropped] = 0
     new_ends = np.concatenate([[0], np.cumsum(times)])[ends].tolist()
     whole = np.repeat(typed, times).tobytes().decode("utf-32-le")
     return [whole[start:end] for start, end in pairwise(new_ends)]

@@ -230,8 +230,8 @@ class Told(np.random.Generator):
     def random(self, *_: object, **__: object) -> Any:
         return self.draws.pop(0)
 
-    def integers(self, *_: object, **__: object) -> Any:
-        return self.draws.pop(0).astype(np.int64)
+    def integers(self, *range_and_count: int, **_: object) -> Any:
+        return self.draws.pop(0).astype(np.int64)[: range_and_count[2]]
 
 
 @pytest.mark.parametrize(
@@ -250,12 +250,13 @@ class Told(np.random.Generator):
 )
 def test_typos_by_hand(text: str, place: int, way: int, wanted: str) -> None:
     chosen = [0.0 if n == place else 1.0 for n in range(len(text))]
-    assert mistyped([text], 50, Told(chosen, [way] * len(text), [0.0])) == [wanted]
+    assert mistyped([text], 50, Told(chosen, [way], [0.0])) == [wanted]
 
 
 def test_no_letter_leaves_its_text() -> None:
     assert mistyped(["a", "", "b"], 100, Told([0.0, 0.0], [0, 0], [])) == ["aa", "", "bb"]
-    assert mistyped(["ab", "cd"], 100, Told([1.0, 0.0, 1.0, 1.0], [0] * 4, [])) == ["abb", "cd"]
+    assert mistyped(["ab", "cd"], 100, Told([1.0, 0.0, 1.0, 1.0], [0], [])) == ["abb", "cd"]
+    assert mistyped(["abc"], 100, Told([0.0, 0.0, 1.0], [0, 0], [])) == ["aacb"]  # one swap at a time
     assert mistyped([], 5, np.random.default_rng(1)) == []
 
 
@@ -360,6 +361,8 @@ def test_pairs_by_hand() -> None:
 def test_pairs_are_decided_from_the_models_threshold() -> None:
     answered = answer(PAIRS[:1], opinion([N, P], threshold=0.99))
     assert answered["predicted_a"].to_pylist() == [N]
+    assert opinion([N, P], threshold=0.99).predict(["good", "great great"]).tolist() == [0, 0]
+    assert opinion([N, P], threshold=0.9).predict(["good", "great great"]).tolist() == [0, 1]
 
 
 def test_a_name_that_is_known_may_change_a_decision() -> None:
