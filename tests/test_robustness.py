@@ -34,6 +34,8 @@ from stages.robustness import (
     cut,
     mistyped,
     neighbours,
+    of_text,
+    of_words,
     paired,
     read_pairs,
     shuffled,
@@ -291,6 +293,18 @@ def test_the_neighbours_of_a_key_touch_it() -> None:
     assert near["m"] == set("njk")
     assert set(near) == set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
     assert all(key in near[other] for key, others in near.items() for other in others)
+
+
+def test_what_is_drawn_depends_on_the_seed_and_on_nothing_else() -> None:
+    lists, texts = as_arrow([list(range(2, 30))]), ["a film about a lighthouse and its keeper"]
+
+    def drawn(seed: int, *typos: int) -> tuple[object, object]:
+        choices = robustness.Params(typos=list(typos), kept=1, pairs=[], seed=seed, threads=1)
+        return of_words(choices)["shuffled"](lists).to_pylist(), of_text(choices)["typos_50"](texts)
+
+    assert drawn(1, 50) == drawn(1, 5, 50)
+    assert drawn(1, 50)[0] != drawn(2, 50)[0]
+    assert drawn(1, 50)[1] != drawn(2, 50)[1]
 
 
 def test_an_alteration_beside_none_by_hand() -> None:
