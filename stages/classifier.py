@@ -23,33 +23,48 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
 
 from stages import PAD, TRAIN, VALIDATION
 from stages.lib.command import Refusal, run
 from stages.lib.files import atomic, read_json, sha256, write_csv, write_json
+from stages.lib.nbsvm import NGrams, Runs, Share, learn_ngrams
+from stages.lib.ngrams import Table, incidence
 from stages.lib.params import Section, read_params
 from stages.lib.progress import progress
+from stages.lib.reviews import Reviews, logits_for, losses_of, read_split, unpadded
 from stages.lib.training import Device, prepare
 
 SCORED = 256  # reviews scored at a time
 HOTTEST = 100.0  # temperature that is tried, and its inverse
 
+Pool = Literal["mean", "sum", "max", "mean_max", "idf_mean"]
+
 
 class Params(Section):
     start: Literal["trained", "random"]  # is what the embeddings learnt worth anything here?
     tuning: Literal["fine_tuned", "frozen"]  # may the vectors move, or only the line?
+    pool: Pool  # of a review's vectors
+    word_dropout: float = Field(ge=0, lt=1)  # share of a review's words that a step does not see
     batch: int = Field(ge=1, le=100_000)  # B: reviews a step
     epochs: int = Field(ge=1, le=10_000)  # at most
     patience: int = Field(ge=1, le=10_000)  # epochs to wait for a better validation loss
-    lr: float = Field(gt=0, le=10)
+    lr: float = Field(gt=0, le=10)  # of the line
+    vectors_lr: float = Field(gt=0, le=10)  # of the vectors: a smaller one keeps them closer to their start
+    weight_decay: float = Field(ge=0, le=10)  # of the line
+    averaging: bool  # is the mean of the weights of all epochs better than the last?
+    class_weight: Literal["none", "balanced"]  # does a rare label count as much as a common one?
+    ngrams: NGrams | None  # runs of words with a weight each, beside the words' vectors; null: none
+    blend: Literal["validation"] | Annotated[float, Field(ge=0, le=1)]  # share of the n-grams' say; or chosen
     seed: int = Field(ge=0, lt=2**63)
     threads: int = Field(ge=1, le=1024)  # another count is another order of sums, and other bytes
     device: Device
@@ -58,34 +73,26 @@ class Params(Section):
     threshold: Literal["validation"] | Annotated[float, Field(gt=0, lt=1)]
 
 
-class Reviews(NamedTuple):
-    """One split of data/tensors.safetensors."""
-
-    ids: Tensor  # (N, T) int32
-    lengths: Tensor  # (N,) int32
-    labels: Tensor  # (N,) int32
-
-
 class About(Section):
     """What a classifier's file tells beside its weights: how a text is made ready, and a logit read."""
 
     vocabulary: str  # SHA-256 of data/vocabulary.parquet: another vocabulary numbers other words
     width: int | None  # tokens that a review was cut to
     keep: Literal["head", "tail", "both"]  # of a longer one
+    pool: Pool = "mean"
+    ngrams: NGrams | None = None
     temperature: float = 1.0  # that logits are divided by
     threshold: float = 0.5  # probability of the second of two labels from which it is predicted
 
 
-class Share(NamedTuple):
-    """What tokens `start` to `end` (exclusive) of a review add to its logits."""
-
-    start: int
-    end: int
-    logits: Tensor  # (1 or L,)
-
-
 class Classifier(nn.Module):
-    """Embedding, masked mean, linear: (B, T) row numbers and (B,) lengths -> (B, 1 or L) logits."""
+    """Embedding, pooled, linear: (B, T) row numbers and (B,) lengths -> (B, 1 or L) logits.
+
+    With n-grams, their weights are looked up and pooled in the same way, and added.
+    """
+
+    idf: Tensor | None
+    ngrams: Runs | None
 
     def __init__(self, vectors: Tensor, labels: int, frozen: bool, about: About) -> None:
         """`vectors` is (V, D); its row 0 shall be zeros."""
@@ -96,13 +103,16 @@ class Classifier(nn.Module):
         words, dim = vectors.shape
         self.embedding = nn.Embedding(words, dim, padding_idx=PAD, sparse=True)
         self.embedding.weight = nn.Parameter(vectors, requires_grad=not frozen)
-        self.linear = nn.Linear(dim, logits_for(labels))
+        self.linear = nn.Linear(2 * dim if about.pool == "mean_max" else dim, logits_for(labels))
+        self.register_buffer("idf", torch.ones(words) if about.pool == "idf_mean" else None)
+        self.ngrams = None
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """The logits of a batch."""
         vectors = self.embedding(ids)  # (B, T, D)
-        logits: Tensor = self.linear(mean_pool(vectors, lengths))  # (B, 1 or L)
-        return logits
+        weights = None if self.idf is None else self.idf[ids]  # (B, T)
+        logits: Tensor = self.linear(pooled(vectors, lengths, self.about.pool, weights))  # (B, 1 or L)
+        return logits if self.ngrams is None else logits + self.ngrams(ids, lengths)
 
     def bias(self) -> Tensor:
         """The logits of a review that says nothing: (1 or L,)."""
@@ -110,35 +120,85 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def shares(self, ids: Tensor) -> list[Share]:
-        """What each token of a review, (T,) row numbers, adds to its logits: the mean is a sum, and the
-        line is straight, so the shares and the bias sum to the logits."""
-        parts = self.embedding(ids) @ self.linear.weight.T / max(1, len(ids))  # (T, 1 or L)
-        return [Share(place, place + 1, part) for place, part in enumerate(parts)]
+        """What each token and n-gram of a review, (T,) row numbers, adds to its logits.
+
+        A mean is a sum and the line is straight, so the shares and the bias sum to the logits. Raises
+        ValueError where the vectors' maximum is taken, of which no word has a share of its own.
+        """
+        if "max" in self.about.pool:
+            raise ValueError(f"a classifier that pools by {self.about.pool} has no shares")
+        weights = torch.ones(len(ids)) if self.idf is None else self.idf[ids]
+        if self.about.pool != "sum":
+            weights = weights / weights.sum().clamp(min=1e-9)
+        parts = weights[:, None] * (self.embedding(ids) @ self.linear.weight.T)  # (T, 1 or L)
+        words = [Share(place, place + 1, part) for place, part in enumerate(parts)]
+        return words if self.ngrams is None else words + self.ngrams.shares(ids)
 
 
-def mean_pool(vectors: Tensor, lengths: Tensor) -> Tensor:
+def pooled(vectors: Tensor, lengths: Tensor, pool: Pool, weights: Tensor | None = None) -> Tensor:
+    """The pooled vectors of each review: (B, T, D), (B,) -> (B, D), or (B, 2 D) for mean_max."""
+    if pool == "sum":
+        return mean_pool(vectors, lengths) * lengths[:, None]
+    if pool == "max":
+        return max_pool(vectors, lengths)
+    if pool == "mean_max":
+        return torch.cat([mean_pool(vectors, lengths), max_pool(vectors, lengths)], 1)
+    return mean_pool(vectors, lengths, weights)
+
+
+def mean_pool(vectors: Tensor, lengths: Tensor, weights: Tensor | None = None) -> Tensor:
     """The mean of each review's first `lengths` vectors: (B, T, D), (B,) -> (B, D).
 
-    Appending padding changes nothing, and a review without words is zeros.
+    Appending padding changes nothing, and a review without words is zeros. With `weights`, (B, T), a
+    weighted mean.
 
     >>> mean_pool(torch.tensor([[[2.0], [4.0], [9.0]]]), torch.tensor([2]))
     tensor([[3.]])
     """
-    real = torch.arange(vectors.shape[1], device=vectors.device) < lengths[:, None]  # (B, T)
-    total = (real.to(vectors.dtype)[:, None, :] @ vectors).squeeze(1)  # (B, D)
-    return total / lengths.clamp(min=1)[:, None]
+    real = (torch.arange(vectors.shape[1], device=vectors.device) < lengths[:, None]).to(vectors.dtype)
+    say = real if weights is None else real * weights  # (B, T)
+    total = (say[:, None, :] @ vectors).squeeze(1)  # (B, D)
+    return total / (lengths.clamp(min=1) if weights is None else say.sum(1).clamp(min=1e-9))[:, None]
 
 
-def logits_for(labels: int) -> int:
-    """One logit tells two labels apart; more labels need one each."""
-    return 1 if labels == 2 else labels
+def max_pool(vectors: Tensor, lengths: Tensor) -> Tensor:
+    """The largest number in each dimension among a review's first `lengths` vectors, zeros of none.
+
+    >>> max_pool(torch.tensor([[[2.0], [4.0], [9.0]]]), torch.tensor([2]))
+    tensor([[4.]])
+    """
+    padding = torch.arange(vectors.shape[1], device=vectors.device) >= lengths[:, None]  # (B, T)
+    highest = vectors.masked_fill(padding[:, :, None], -math.inf).amax(1)
+    return highest.masked_fill((lengths == 0)[:, None], 0.0)
+
+
+def blended(words: Tensor, runs: Tensor, labels: Tensor) -> tuple[float, float]:
+    """What to multiply two models' logits (N, 1 or L) by, so that their sum has the least cross-entropy
+    on labels (N,): how far each is to be trusted beside the other. Neither is trusted less than not."""
+    scales = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([scales], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> float:
+        total = loss_of(words.double() * scales[0] + runs.double() * scales[1], labels)
+        (scales.grad,) = torch.autograd.grad(total, scales)
+        return total.item()
+
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    first, second = scales.detach().clamp(min=0, max=HOTTEST).tolist()
+    return first, second
+
+
+def label_weights(labels: Tensor, count: int, balance: Literal["none", "balanced"]) -> Tensor:
+    """How much each review counts, (N,) -> (N,): one each, or each label as much as the others."""
+    if balance == "none":
+        return torch.ones(len(labels))
+    often = torch.bincount(labels.long(), minlength=count).clamp(min=1)
+    return (len(labels) / (count * often))[labels.long()]
 
 
 def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
     """The mean cross-entropy of a batch, in nats."""
-    if logits.shape[1] == 1:
-        return F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
-    return F.cross_entropy(logits, labels.long())
+    return losses_of(logits, labels).mean()
 
 
 def probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -232,38 +292,61 @@ class Epoch(NamedTuple):
     validation_accuracy: float
 
 
-def fit(
-    model: Classifier, train: Reviews, validation: Reviews, params: Params, device: torch.device
-) -> tuple[dict[str, Tensor], list[Epoch], int]:
-    """Trains until validation stops getting better: the best epoch's weights, the curve, its number.
+def without_some(batch: Reviews, share: float, generator: torch.Generator) -> Reviews:
+    """A batch whose reviews have each lost about `share` of their words, drawn anew at every call. The
+    words that stay close ranks; what lies behind them is not looked at."""
+    lost = torch.rand(batch.ids.shape, generator=generator).to(batch.ids.device) < share
+    lost |= torch.arange(lost.shape[1], device=lost.device) >= batch.lengths[:, None]
+    order = lost.to(torch.uint8).argsort(dim=1, stable=True)
+    return batch._replace(ids=batch.ids.gather(1, order), lengths=(~lost).sum(1).to(batch.lengths.dtype))
 
-    Raises Refusal when the training diverges.
+
+def fit(
+    model: Classifier,
+    train: Reviews,
+    validation: Reviews,
+    params: Params,
+    weights: Tensor,
+    device: torch.device,
+) -> tuple[dict[str, Tensor], list[Epoch], int]:
+    """Trains the words' part until validation stops getting better: the best epoch's weights, the curve,
+    its number.
+
+    `weights` (N,) says how much each train review counts. Raises Refusal when the training diverges.
     """
     generator = torch.Generator().manual_seed(params.seed)
-    optimisers: list[torch.optim.Optimizer] = [torch.optim.Adam(model.linear.parameters(), params.lr)]
+    optimisers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(model.linear.parameters(), params.lr, weight_decay=params.weight_decay)
+    ]
     if model.embedding.weight.requires_grad:
-        optimisers.append(torch.optim.SparseAdam(model.embedding.parameters(), params.lr))
+        optimisers.append(torch.optim.SparseAdam(model.embedding.parameters(), params.vectors_lr))
+    mean = AveragedModel(model)
     curve: list[Epoch] = []
     best = Epoch(0, 0.0, float("inf"), 0.0)
-    weights: dict[str, Tensor] = {}
+    found: dict[str, Tensor] = {}
     with progress("classifier", "reviews", params.epochs * len(train.labels)) as bar:
         for epoch in range(1, params.epochs + 1):
             total = 0.0
             for rows in batches(train.lengths, params.batch, generator):
                 batch = gather(train, rows, device)
-                loss = loss_of(model(batch.ids, batch.lengths), batch.labels)
+                if params.word_dropout:
+                    batch = without_some(batch, params.word_dropout, generator)
+                losses = losses_of(model(batch.ids, batch.lengths), batch.labels) * weights[rows].to(device)
                 model.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                losses.mean().backward()  # type: ignore[no-untyped-call]
                 for optimiser in optimisers:
                     optimiser.step()
-                total += loss.item() * len(rows)
+                total += losses.sum().item()
                 bar.update(len(rows))
-            logits = score(model, validation, device)
+            if params.averaging:
+                mean.update_parameters(model)
+            now = mean.module if params.averaging else model
+            logits = score(now, validation, device)
             this = Epoch(
                 epoch,
                 total / len(train.labels),
                 loss_of(logits, validation.labels).item(),
-                (probabilities(logits).argmax(1) == validation.labels).double().mean().item(),
+                accuracy(logits, validation.labels),
             )
             if not torch.isfinite(torch.tensor(this[1:3])).all():
                 raise Refusal(f"diverged in epoch {epoch}: the loss is no number; lower classifier.lr")
@@ -271,24 +354,40 @@ def fit(
             bar.set_postfix_str(f"validation {this.validation_accuracy:.4f}", refresh=False)
             if this.validation_loss < best.validation_loss:
                 best = this
-                weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+                found = {name: value.detach().cpu().clone() for name, value in now.state_dict().items()}
             if epoch - best.epoch >= params.patience:
                 break
-    return weights, curve, best.epoch
+    return found, curve, best.epoch
 
 
-def read_split(tensors: Path, split: str) -> Reviews:
-    """One split of data/tensors.safetensors, mapped into memory rather than read."""
-    with safe_open(tensors, "pt") as file:
-        return Reviews(*(file.get_tensor(f"{split}.{name}") for name in Reviews._fields))
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """The share of reviews whose likeliest label is theirs."""
+    return (probabilities(logits).argmax(1) == labels).double().mean().item()
 
 
-def about(tensors: Path, vocabulary: Path) -> About:
+def inverse_frequency(reviews: Reviews, words: int) -> Tensor:
+    """log((N + 1) / (n + 1)) of each of the V words, n being how many of the N reviews have it: (V,).
+
+    Jones 1972, "A statistical interpretation of term specificity". A word of every review says nothing.
+    """
+    flat, lengths = unpadded(reviews.ids, reviews.lengths)
+    table = incidence(flat, lengths, 1, words, Table(np.arange(1, words)))
+    often = np.bincount(table.indices + 1, minlength=words)
+    return torch.from_numpy(np.log((len(lengths) + 1) / (often + 1))).float()
+
+
+def about(tensors: Path, vocabulary: Path, choices: Params) -> About:
     """How the reviews in data/tensors.safetensors were made ready."""
     with safe_open(tensors, "pt") as file:
         cut = json.loads((file.metadata() or {}).get("tensors", "{}"))
     width = None if cut["max_length"] == "longest" else cut["max_length"]
-    return About(vocabulary=sha256(vocabulary), width=width, keep=cut["keep"])
+    return About(
+        vocabulary=sha256(vocabulary),
+        width=width,
+        keep=cut["keep"],
+        pool=choices.pool,
+        ngrams=choices.ngrams,
+    )
 
 
 def save(classifier: Path, model: Classifier) -> None:
@@ -306,6 +405,9 @@ def load(classifier: Path) -> Classifier:
         weights = load_file(classifier)
         logits = len(weights["linear.bias"])
         model = Classifier(weights["embedding.weight"], max(2, logits), frozen=True, about=told)
+        if told.ngrams:
+            words = len(weights["embedding.weight"])
+            model.ngrams = Runs(weights["ngrams.weight"], weights["ngrams.keys"], told.ngrams, words)
         model.load_state_dict(weights)
     except (SafetensorError, KeyError, ValueError, RuntimeError):
         raise Refusal(f"{classifier}: no classifier of this version; make it anew with `dvc repro`") from None
@@ -329,32 +431,72 @@ def main(
         vectors.normal_(0, 0.1)
         vectors[PAD] = 0
     names = read_json(labels)["labels"]
-    told = about(tensors, vocabulary)
-    model = Classifier(vectors, len(names), choices.tuning == "frozen", told).to(device)
+    told = about(tensors, vocabulary, choices)
     train, validation = read_split(tensors, TRAIN), read_split(tensors, VALIDATION)
-    weights, epochs, best = fit(model, train, validation, choices, device)
-    model.load_state_dict(weights)
+    weights = label_weights(train.labels, len(names), choices.class_weight)
+    model = Classifier(vectors, len(names), choices.tuning == "frozen", told)
+    if model.idf is not None:
+        model.idf = inverse_frequency(train, len(vectors))
+    facts: dict[str, Any] = {}
+    epochs: list[Epoch] = []
+    if choices.ngrams is None or choices.blend != 1:
+        best, epochs, number = fit(model.to(device), train, validation, choices, weights, device)
+        model.load_state_dict(best)
+        facts = {
+            "best_epoch": number,
+            "epochs_run": len(epochs),
+            "train": {"loss": epochs[number - 1].train_loss},
+        }
+    if choices.ngrams is not None:
+        learnt = learn_ngrams(train, len(vectors), len(names), choices.ngrams, weights, choices.threads)
+        facts |= add_ngrams(model, *learnt, validation, choices.blend, device)
     logits = score(model, validation, device)
     temperature = temperature_for(logits, validation.labels) if choices.calibration == "temperature" else 1.0
-    chances = probabilities(logits, temperature)
-    threshold = 0.5 if choices.threshold == "validation" else choices.threshold
+    threshold = choices.threshold if choices.threshold != "validation" else 0.5
     if choices.threshold == "validation" and len(names) == 2:
-        threshold = threshold_for(chances, validation.labels)
+        threshold = threshold_for(probabilities(logits, temperature), validation.labels)
     model.about = told.model_copy(update={"temperature": temperature, "threshold": threshold})
     save(classifier, model)
     write_csv(curve, Epoch._fields, epochs)
-    chosen = epochs[best - 1]
     write_json(
         metrics,
-        {
-            "best_epoch": best,
-            "epochs_run": len(epochs),
-            "temperature": temperature,
+        facts
+        | {
+            "scaled_by": temperature,
             "decided_from": threshold,
-            "train": {"loss": chosen.train_loss},
-            "validation": {"accuracy": chosen.validation_accuracy, "loss": chosen.validation_loss},
+            "validation": {
+                "accuracy": accuracy(logits, validation.labels),
+                "loss": loss_of(logits, validation.labels).item(),
+            },
         },
     )
+
+
+def add_ngrams(
+    model: Classifier,
+    runs: Runs,
+    bias: Tensor,
+    validation: Reviews,
+    blend: float | str,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Puts n-grams beside the words, each part's weights multiplied by its say; and the figures of both."""
+    words = score(model, validation, device)
+    said = score(runs, validation, torch.device("cpu")) + bias
+    first, second = (
+        (1 - blend, blend) if isinstance(blend, float) else blended(words, said, validation.labels)
+    )
+    with torch.no_grad():
+        model.linear.weight *= first
+        model.linear.bias.copy_(model.linear.bias * first + bias.to(device) * second)
+        runs.weight *= second
+    model.ngrams = runs
+    return {
+        "ngram_rows": len(runs.weight),
+        "say": {"words": first, "ngrams": second},
+        "validation_words": accuracy(words, validation.labels),
+        "validation_ngrams": accuracy(said, validation.labels),
+    }
 
 
 if __name__ == "__main__":

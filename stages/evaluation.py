@@ -24,10 +24,11 @@ from sklearn import metrics as sk
 from sklearn.naive_bayes import MultinomialNB
 
 from stages import TEST, TRAIN
-from stages.classifier import Reviews, decide, load, probabilities, read_split, score
+from stages.classifier import decide, load, probabilities, score
 from stages.lib.command import run
 from stages.lib.files import read_json, write_csv, write_json
 from stages.lib.params import Section, read_params
+from stages.lib.reviews import Reviews, read_split
 from stages.lib.tables import read_batches, table_writer
 from stages.lib.training import prepare
 

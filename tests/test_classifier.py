@@ -16,7 +16,6 @@ from stages import classifier
 from stages.classifier import (
     About,
     Classifier,
-    Reviews,
     batches,
     decide,
     loss_of,
@@ -27,6 +26,7 @@ from stages.classifier import (
     threshold_for,
 )
 from stages.lib.command import Refusal
+from stages.lib.reviews import Reviews, read_split
 
 V, D = 11, 4
 ABOUT = About(vocabulary="0" * 64, width=None, keep="head")
@@ -220,7 +220,7 @@ def test_frozen_vectors_stay_and_fine_tuned_ones_move_but_for_padding(
 
 def test_the_best_epoch_is_kept_and_waiting_ends(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     paths = write_inputs(tmp_path, noisy=True)
-    classifier.main(write_params(classifier={"lr": 0.1, "epochs": 40, "patience": 3}), *paths)
+    classifier.main(write_params(classifier={"lr": 0.1, "epochs": 40, "patience": 3, "ngrams": None}), *paths)
     lines = paths[6].read_text(encoding="utf-8").splitlines()
     assert lines[0] == "epoch,train_loss,validation_loss,validation_accuracy"
     losses = [float(line.split(",")[2]) for line in lines[1:]]
@@ -228,7 +228,7 @@ def test_the_best_epoch_is_kept_and_waiting_ends(tmp_path: Path, write_params: C
     assert metrics["best_epoch"] == losses.index(min(losses)) + 1
     assert metrics["epochs_run"] == len(losses) == metrics["best_epoch"] + 3 < 40
     model = classifier.load(paths[4])
-    validation = classifier.read_split(paths[0], "validation")
+    validation = read_split(paths[0], "validation")
     logits = score(model, validation, torch.device("cpu"))
     assert classifier.loss_of(logits, validation.labels).item() == pytest.approx(min(losses), abs=1e-5)
 

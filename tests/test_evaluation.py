@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from stages import evaluation, ids
-from stages.classifier import Reviews, decide
+from stages.classifier import decide
+from stages.lib.reviews import Reviews
 from stages.lib.tables import table_writer
 
 TRUTH = np.array([0, 0, 0, 1, 1, 1])
