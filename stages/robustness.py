@@ -40,13 +40,14 @@ from pydantic import Field
 from torch import Tensor
 
 from stages import TEST
-from stages.classifier import Classifier, Reviews, decide, load, logits_for, probabilities, read_split, score
+from stages.classifier import Classifier, decide, load, probabilities, score
 from stages.ids import look_up, row_numbers
 from stages.lib import rows
 from stages.lib.command import Refusal, run
 from stages.lib.files import read_json, sha256, write_json
 from stages.lib.intervals import LEVEL, Interval, wilson
 from stages.lib.params import Section, nearest, read_params
+from stages.lib.reviews import Reviews, logits_for, read_split
 from stages.lib.tables import BATCH, batch_of, read_batches, table_writer
 from stages.lib.training import prepare
 from stages.raw import clean
@@ -175,11 +176,13 @@ class Chain:
         """(N, 1 or L) raw logits of lists of row numbers."""
         lengths = lengths_of(lists)
         width = self.model.about.width or longest(lengths)
-        found = torch.empty(len(lists), logits_for(len(self.labels)))
-        for part in blocks(np.minimum(lengths, width)):
-            reviews = self.reviews(lists.take(pa.array(part)), min(width, longest(lengths[part])))
-            found[torch.from_numpy(part)] = score(self.model, reviews, CPU)
-        return found
+        order = np.argsort(lengths, kind="stable")
+        found = [torch.empty(0, logits_for(len(self.labels)))]
+        for block in blocks(np.minimum(lengths[order], width)):
+            rows = order[block]
+            reviews = self.reviews(lists.take(pa.array(rows)), min(width, longest(lengths[rows])))
+            found.append(score(self.model, reviews, CPU))
+        return torch.cat(found)[torch.from_numpy(np.argsort(order))]
 
 
 def cleaned(texts: Sequence[str]) -> pa.Array:
@@ -207,18 +210,17 @@ def longest(lengths: Ints) -> int:
     return max(1, int(lengths.max(initial=0)))
 
 
-def blocks(lengths: Ints) -> Iterator[Places]:
-    """Row numbers in blocks of about one length, (N,), whose rectangles stay small.
+def blocks(lengths: Ints) -> Iterator[slice]:
+    """Reviews of ascending lengths, (N,), in blocks whose rectangles stay small.
 
-    >>> [block.tolist() for block in blocks(np.array([2, CELLS, 1], np.int32))]
-    [[2, 0], [1]]
+    >>> [(block.start, block.stop) for block in blocks(np.array([1, 2, CELLS], np.int32))]
+    [(0, 2), (2, 3)]
     """
-    order = np.argsort(lengths, kind="stable")
     first = 0
-    while first < len(order):
-        cells = np.arange(1, len(order) - first + 1) * lengths[order[first:]].astype(np.int64)
+    while first < len(lengths):
+        cells = np.arange(1, len(lengths) - first + 1) * lengths[first:].astype(np.int64)
         rows = max(1, int(np.searchsorted(cells, CELLS, "right")))
-        yield order[first : first + rows]
+        yield slice(first, first + rows)
         first += rows
 
 
