@@ -28,6 +28,7 @@ STAGES = (
     "projection",
     "classifier",
     "evaluation",
+    "robustness",
     "report",
 )
 

@@ -6,7 +6,7 @@ wrong. It carries all it needs in one file, and opens without a network, in ten 
 
     python -m stages.report params.yaml metrics data/labels.json data/raw.parquet \\
         data/vocabulary.parquet data/embeddings.safetensors data/projection.parquet \\
-        data/predictions.parquet metrics/report.html
+        data/predictions.parquet data/robustness_pairs.parquet metrics/report.html
 
 Reviews, labels and words come from outside: jinja escapes them in the page, and `html.escape` in
 the pictures, which would read a tag as a tag.
@@ -62,6 +62,7 @@ class Params(Section):
     words: list[str]  # whose neighbours are shown; those that the vocabulary lacks are left out
     neighbours: int = Field(ge=1, le=100)  # of each word
     mistakes: int = Field(ge=0, le=1000)  # the surest ones, with their text
+    pairs: int = Field(ge=0, le=1000)  # minimal pairs of each kind that it got wrong, with both texts
     points: int = Field(ge=1, le=20_000)  # the commonest words in the picture of the space
 
 
@@ -109,6 +110,43 @@ def surest_mistakes(predictions: pd.DataFrame, count: int, raw: Path) -> list[Mi
     )
     reviews = [texts[name] for name in ids]
     return list(map(Mistake, ids, labels, guesses, chances, reviews))
+
+
+class Alteration(NamedTuple):
+    """What an alteration of the test reviews did."""
+
+    name: str
+    figures: dict[str, float]
+
+
+def alterations(found: dict[str, dict[str, float]]) -> list[Alteration]:
+    """The alterations in metrics/robustness.json, in words, the least harmful first.
+
+    >>> [one.name for one in alterations({"last_9": {"accuracy": 0.1}, "shuffled": {"accuracy": 0.2}})]
+    ['words shuffled', 'last 9 tokens alone']
+    """
+    wordings = {
+        "shuffled": "words shuffled",
+        "upper_case": "in upper case",
+        "typos": "typos in {} % of the letters",
+        "first": "first {} tokens alone",
+        "last": "last {} tokens alone",
+    }
+    lines = []
+    for name, figures in sorted(found.items(), key=lambda item: -item[1]["accuracy"]):
+        word, _, number = name.rpartition("_")
+        lines.append(Alteration((wordings.get(name) or wordings[word]).format(number), figures))
+    return lines
+
+
+def worst_pairs(robustness_pairs: Path, count: int) -> list[dict[str, Any]]:
+    """Minimal pairs that the model got wrong, at most `count` of each kind, those first in which one
+    side's label had the lowest probability."""
+    table = pd.read_parquet(robustness_pairs)
+    table["worst"] = table[["probability_a", "probability_b"]].min(axis=1)
+    wrong = table[~table["right"]].sort_values(["worst", "id"])
+    shown = wrong.groupby("kind", sort=False).head(count).sort_values(["kind", "worst", "id"])
+    return [{str(column): value for column, value in row.items()} for row in shown.to_dict("records")]
 
 
 def lines(rows: list[dict[str, str]], x: str, ys: dict[str, str], y_title: str) -> go.Figure:
@@ -284,6 +322,7 @@ def main(
     embeddings: Path,
     projection: Path,
     predictions: Path,
+    robustness_pairs: Path,
     report: Path,
 ) -> None:
     choices = read_params(params, "report", Params)
@@ -326,6 +365,8 @@ def main(
             "figures": figures,
             "kept": sum(shares[:3]),
             "neighbours": nearest_words(words, vectors, choices.words, choices.neighbours),
+            "alterations": alterations(facts["robustness"]["altered"]),
+            "wrong_pairs": worst_pairs(robustness_pairs, choices.pairs),
             "mistakes": surest_mistakes(pd.read_parquet(predictions), choices.mistakes, raw),
             "shown": len(points),
             "plotly": get_plotlyjs(),

@@ -17,10 +17,10 @@ and transformers load.
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
@@ -29,7 +29,7 @@ from pydantic import Field
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from stages import PAD_TOKEN, SPLITS, TRAIN, UNK_TOKEN
-from stages.lib.command import run
+from stages.lib.command import Refusal, run
 from stages.lib.files import atomic, write_json
 from stages.lib.params import Section, read_params
 from stages.lib.progress import progress
@@ -45,6 +45,8 @@ SCHEMA = pa.schema(
 )
 
 WORKERS = 2  # batches in work at a time; their number changes no byte
+Batch = TypeVar("Batch")
+Done = TypeVar("Done")
 
 
 class Params(Section):
@@ -138,24 +140,56 @@ def train_texts(raw: Path) -> Iterator[str]:
                 yield text
 
 
-def tokeniser_of(params: Params, raw: Path) -> tuple[Callable[[pl.DataFrame], pl.Series], str]:
-    """The function from texts to lists of tokens, and the JSON that describes it."""
+def describe(params: Params, raw: Path) -> str:
+    """The content of data/tokeniser.json: for subwords what was learnt from the train texts."""
     if params.unit == "subwords":
-        learnt = learn_subwords(train_texts(raw), params.subwords, params.lowercase)
-
-        def split_subwords(texts: pl.DataFrame) -> pl.Series:
-            encoded = learnt.encode_batch(texts["text"].to_list(), add_special_tokens=False)
-            return pl.Series([e.tokens for e in encoded], dtype=pl.List(pl.String))
-
-        return split_subwords, learnt.to_str(pretty=True)
-    split = {"words": split_words, "characters": split_characters}[params.unit]
+        learnt: str = learn_subwords(train_texts(raw), params.subwords, params.lowercase).to_str(pretty=True)
+        return learnt
     described = {"lowercase": params.lowercase, "unit": params.unit}
-    return lambda texts: split(texts, params.lowercase), json.dumps(described, indent=2) + "\n"
+    return json.dumps(described, indent=2) + "\n"
+
+
+class Tokeniser(NamedTuple):
+    """How texts are split: the same for every text that a model is to see."""
+
+    split: Callable[[pl.DataFrame], pl.Series]  # a column `text` -> lists of tokens
+    by_word: bool  # whether a text's tokens are those of its words, one after the other, spaces being none
+
+
+def tokeniser_of(description: str) -> Tokeniser:
+    """The tokeniser that data/tokeniser.json describes. Raises ValueError where it describes none.
+
+    >>> tokeniser_of('{"lowercase": true, "unit": "words"}').split(pl.DataFrame({"text": ["Oh!"]})).to_list()
+    [['oh', '!']]
+    """
+    told = json.loads(description)
+    if "unit" in told:
+        split = {"words": split_words, "characters": split_characters}[told["unit"]]
+        lowercase = bool(told["lowercase"])
+        return Tokeniser(lambda texts: split(texts, lowercase), by_word=told["unit"] == "words")
+    learnt = Tokenizer.from_str(description)
+
+    def split_subwords(texts: pl.DataFrame) -> pl.Series:
+        encoded = learnt.encode_batch(texts["text"].to_list(), add_special_tokens=False)
+        return pl.Series([e.tokens for e in encoded], dtype=pl.List(pl.String))
+
+    return Tokeniser(split_subwords, by_word=True)
+
+
+def read_tokeniser(tokeniser: Path) -> Tokeniser:
+    """The tokeniser of data/tokeniser.json. Raises Refusal where the file holds something else."""
+    try:
+        return tokeniser_of(tokeniser.read_text(encoding="utf-8"))
+    except OSError:
+        raise
+    except Exception:  # of no kind of its own where Hugging Face's library finds fault
+        raise Refusal(f"{tokeniser}: no tokeniser of this version; make it anew with `dvc repro`") from None
 
 
 def main(params: Path, raw: Path, tokens: Path, tokeniser: Path, metrics: Path) -> None:
     choices = read_params(params, "tokens", Params)
-    split, description = tokeniser_of(choices, raw)
+    description = describe(choices, raw)
+    split = tokeniser_of(description).split
     lengths: dict[str, list[np.ndarray]] = {name: [] for name in SPLITS}
     with open_table(raw) as file:
         rows = file.metadata.num_rows
@@ -175,12 +209,10 @@ def main(params: Path, raw: Path, tokens: Path, tokeniser: Path, metrics: Path) 
     write_json(metrics, {name: facts(np.concatenate(found)) for name, found in lengths.items() if found})
 
 
-def ahead(
-    function: Callable[[pa.RecordBatch], pl.DataFrame], batches: Iterator[pa.RecordBatch]
-) -> Iterator[pl.DataFrame]:
-    """`function` of each batch, in order, worked out on two cores while the last one is written."""
+def ahead(function: Callable[[Batch], Done], batches: Iterable[Batch]) -> Iterator[Done]:
+    """`function` of each batch, in order, worked out on two cores while the last one is used."""
     with ThreadPoolExecutor(WORKERS) as pool:
-        waiting: deque[Future[pl.DataFrame]] = deque()
+        waiting: deque[Future[Done]] = deque()
         for batch in batches:
             waiting.append(pool.submit(function, batch))
             if len(waiting) > WORKERS:

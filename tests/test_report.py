@@ -17,6 +17,9 @@ from safetensors.numpy import save_file
 from stages import STAGES, report
 from stages.lib.files import write_csv, write_json
 
+SHARES = ["accuracy", "accuracy_low", "accuracy_high", "difference_low", "difference_high", "changed"]
+ALTERED = {**dict.fromkeys(SHARES, 0.5), "difference": -0.125}
+PAIR_FIGURES = ["right", "right_low", "right_high", "sides", "changed"]
 EVIL = "</script><img src=x onerror=alert(1)>"
 
 
@@ -65,6 +68,12 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
         "projection": {"explained": {"x": 0.5, "y": 0.25, "z": 0.125}},
         "classifier": {"decided_from": 0.5, "best_epoch": 2, "scaled_by": 1.25},
         "evaluation": evaluation_facts(),
+        "robustness": {
+            "unaltered": dict.fromkeys(["accuracy", "accuracy_low", "accuracy_high"], 0.8),
+            "altered": {"typos_5": ALTERED, "shuffled": {**ALTERED, "accuracy": 0.75}},
+            "pairs": {"negation": {"pairs": 3, **dict.fromkeys(PAIR_FIGURES, 0.5)}},
+            "pairs_left_out": 1204,
+        },
     }
     for stage in STAGES[:-1]:
         write_json(metrics / f"{stage}.json", facts.get(stage, {}))
@@ -90,7 +99,17 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
     pd.DataFrame({"token": words[2:], **axes}).to_parquet(folder / "projection.parquet")
     guesses = {"id": ["1", "2"], "label": labels, "predicted": [labels[1]] * 2, "probability": [0.9, 0.8]}
     pd.DataFrame(guesses).to_parquet(folder / "predictions.parquet")
-    names = ("vocabulary.parquet", "embeddings.safetensors", "projection.parquet", "predictions.parquet")
+    sides = [("text_a", text), ("text_b", "fine"), ("label_a", labels[0]), ("label_b", labels[1])]
+    sides += [("predicted_a", labels[1]), ("predicted_b", labels[1])]
+    pair = {"id": word, "kind": "negation", **dict(sides), "probability_a": 0.25, "probability_b": 0.75}
+    pd.DataFrame([{**pair, "right": False}]).to_parquet(folder / "robustness_pairs.parquet")
+    names = (
+        "vocabulary.parquet",
+        "embeddings.safetensors",
+        "projection.parquet",
+        "predictions.parquet",
+        "robustness_pairs.parquet",
+    )
     return [
         metrics,
         folder / "labels.json",
@@ -214,3 +233,31 @@ def test_a_page_without_mistakes_or_known_words_says_so(
     html = page(paths, write_params(report={"words": ["nowhere"]}))
     assert "None to show." in html
     assert "none of the words in report.words" in html
+
+
+def test_alterations_and_wrong_pairs_are_shown(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+    paths = write_inputs(tmp_path, ["bad", "good"], "film", "not a dull film")
+    html = page(paths, write_params())
+    part = html[html.index('id="robustness"') : html.index('id="mistakes"')]
+    assert part.index("words shuffled") < part.index("typos in 5 % of the letters")
+    for told in ("-12.5", "negation", "not a dull film", "1,204 minimal pairs were left out"):
+        assert told in part
+    pd.read_parquet(paths[7]).iloc[:0].to_parquet(paths[7])
+    facts = json.loads((paths[0] / "robustness.json").read_text())
+    write_json(paths[0] / "robustness.json", {**facts, "pairs": {}, "pairs_left_out": 0})
+    assert "inimal pairs" not in page(paths, write_params())
+
+
+def test_the_pairs_that_are_most_wrong_come_first(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "id": list("abcde"),
+            "kind": ["contrast", "negation", "negation", "negation", "contrast"],
+            "probability_a": [0.4, 0.3, 0.9, 0.2, 0.9],
+            "probability_b": [0.6, 0.7, 0.1, 0.8, 0.9],
+            "right": [False, False, False, False, True],
+        }
+    )
+    table.to_parquet(tmp_path / "pairs.parquet")
+    assert [pair["id"] for pair in report.worst_pairs(tmp_path / "pairs.parquet", 2)] == ["a", "c", "d"]
+    assert report.worst_pairs(tmp_path / "pairs.parquet", 0) == []

@@ -102,14 +102,14 @@ def test_a_forced_repro_leaves_every_byte_as_it_was(copy: Copy) -> None:
 
 def test_a_longer_rectangle_does_not_train_the_embeddings_again(copy: Copy) -> None:
     ran = copy.ran("exp", "run", "--name", "longer", "-S", "tensors.max_length=30")
-    assert ran == ["tensors", "classifier", "evaluation", "report"]
+    assert ran == ["tensors", "classifier", "evaluation", "robustness", "report"]
 
 
 def test_another_learning_rate_runs_the_classifier_and_what_follows(copy: Copy) -> None:
     copy.run("git", "checkout", "--", ".")
     copy.ran("checkout")
     ran = copy.ran("exp", "run", "--name", "faster", "-S", "classifier.lr=0.01")
-    assert ran == ["classifier", "evaluation", "report"]
+    assert ran == ["classifier", "evaluation", "robustness", "report"]
     shown = copy.run(sys.executable, "-m", "dvc", "exp", "show", "--csv")
     row = next(row for row in csv.DictReader(shown.splitlines()) if row["Experiment"] == "faster")
     assert row["classifier.lr"] == "0.01"
