@@ -16,7 +16,8 @@ one logit a label, and cross-entropy over their softmax.
         metrics/classifier.json metrics/classifier_curve.csv
 
 After every epoch the validation reviews are scored. The best epoch is kept; the test reviews are
-not looked at.
+not looked at. Where all validation reviews have one label nothing else is chosen by them: both parts
+have half a say, the temperature is 1 and the threshold 0.5.
 """
 
 import json
@@ -27,6 +28,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -188,18 +190,27 @@ def max_pool(vectors: Tensor, lengths: Tensor) -> Tensor:
 
 
 def blended(words: Tensor, runs: Tensor, labels: Tensor) -> tuple[float, float]:
-    """What to multiply two models' logits (N, 1 or L) by, so that their sum has the least cross-entropy
+    """What to multiply two models' logits (N, 1 or L) by, so that their sum has the least cautious loss
     on labels (N,): how far each is to be trusted beside the other. Neither is trusted less than not."""
-    scales = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([scales], max_iter=100, line_search_fn="strong_wolfe")
+    from scipy.optimize import minimize  # takes its time, and who scores does without
 
-    def loss() -> float:
-        total = loss_of(words.double() * scales[0] + runs.double() * scales[1], labels)
-        (scales.grad,) = torch.autograd.grad(total, scales)
-        return total.item()
+    both = torch.stack([words, runs]).double()  # (2, N, 1 or L)
 
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
-    first, second = scales.detach().clamp(min=0, max=HOTTEST).tolist()
+    def loss(scales: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        say = torch.tensor(scales, requires_grad=True)
+        total = cautious_loss((say[:, None, None] * both).sum(0), labels)
+        (slope,) = torch.autograd.grad(total, say)
+        return total.item(), slope.numpy()
+
+    found = minimize(
+        loss,
+        np.ones(2),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, HOTTEST)] * 2,
+        options={"ftol": 1e-12, "gtol": 1e-9},
+    )
+    first, second = found.x.tolist()
     return first, second
 
 
@@ -214,6 +225,19 @@ def label_weights(labels: Tensor, count: int, balance: Literal["none", "balanced
 def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
     """The mean cross-entropy of a batch, in nats."""
     return losses_of(logits, labels).mean()
+
+
+def cautious_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean cross-entropy of logits (N, 1 or L) where labels (N,) are not taken for certain.
+
+    Of a few reviews that are all told apart the cross-entropy is the less the surer the logits, without
+    end. So the n reviews of a label are wanted to have it with probability (n + 1) / (n + L), which is
+    Laplace's rule. Platt 1999, "Probabilistic Outputs for Support Vector Machines", section 2.2.
+    """
+    told = F.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits  # (N, L)
+    often = torch.bincount(labels.long(), minlength=told.shape[1])[labels.long()][:, None]  # (N, 1)
+    wanted = (often * F.one_hot(labels.long(), told.shape[1]) + 1.0) / (often + told.shape[1])  # (N, L)
+    return -(wanted * told.log_softmax(1)).sum(1).mean()
 
 
 def probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -237,7 +261,7 @@ def decide(chances: Tensor, threshold: float) -> Tensor:
 
 
 def temperature_for(logits: Tensor, labels: Tensor) -> float:
-    """The number to divide logits (N, 1 or L) by for the least cross-entropy on labels (N,).
+    """The number to divide logits (N, 1 or L) by for the least cautious loss on labels (N,).
 
     One number stretches or shrinks every logit and changes no order: Guo et al. 2017, "On Calibration
     of Modern Neural Networks", section 4.2. Found by halving a range of its logarithm, in which the
@@ -246,8 +270,9 @@ def temperature_for(logits: Tensor, labels: Tensor) -> float:
     low, high = math.log(1 / HOTTEST), math.log(HOTTEST)
     while high - low > 1e-4:
         third = (high - low) / 3
-        cold, hot = (loss_of(logits.double() / math.exp(t), labels) for t in (low + third, high - third))
-        low, high = (low, high - third) if cold <= hot else (low + third, high)
+        pair = (low + third, high - third)
+        cold, hot = (cautious_loss(logits.double() / math.exp(t), labels) for t in pair)
+        low, high = low + third * bool(hot <= cold), high - third * bool(cold <= hot)
     return math.exp((low + high) / 2)
 
 
@@ -464,6 +489,9 @@ def main(
     told = about(tensors, vocabulary, choices)
     train, validation = read_split(tensors, TRAIN), read_split(tensors, VALIDATION)
     weights = label_weights(train.labels, len(names), choices.class_weight)
+    occurring = int((torch.bincount(validation.labels) > 0).sum())
+    tells = occurring > 1  # else the best choice of anything would be to say that label always
+    blend = choices.blend if tells or choices.blend != "validation" else 0.5
     model = Classifier(vectors, len(names), choices.tuning == "frozen", told)
     if model.idf is not None:
         model.idf = inverse_frequency(train, len(vectors))
@@ -479,11 +507,13 @@ def main(
         }
     if choices.ngrams is not None:
         learnt = learn_ngrams(train, len(vectors), len(names), choices.ngrams, weights, choices.threads)
-        facts |= add_ngrams(model, *learnt, validation, choices.blend, device)
+        facts |= add_ngrams(model, *learnt, validation, blend, device)
     logits = score(model, validation, device)
-    temperature = temperature_for(logits, validation.labels) if choices.calibration == "temperature" else 1.0
+    temperature = 1.0
+    if choices.calibration == "temperature" and tells:
+        temperature = temperature_for(logits, validation.labels)
     threshold = choices.threshold if choices.threshold != "validation" else 0.5
-    if choices.threshold == "validation" and len(names) == 2:
+    if choices.threshold == "validation" and tells and len(names) == 2:
         threshold = threshold_for(probabilities(logits, temperature), validation.labels)
     model.about = told.model_copy(update={"temperature": temperature, "threshold": threshold})
     save(classifier, model)
@@ -497,6 +527,7 @@ def main(
             "validation": {
                 "accuracy": accuracy(logits, validation.labels),
                 "loss": loss_of(logits, validation.labels).item(),
+                "labels": occurring,
             },
         },
     )
@@ -521,12 +552,14 @@ def add_ngrams(
         model.linear.bias.copy_(model.linear.bias * first + bias.to(device) * second)
         runs.weight *= second
     model.ngrams = runs
-    return {
+    figures = {
         "ngram_rows": len(runs.weight),
         "say": {"words": first, "ngrams": second},
-        "validation_words": accuracy(words, validation.labels),
         "validation_ngrams": accuracy(said, validation.labels),
     }
+    if blend != 1:  # else they were not trained
+        figures["validation_words"] = accuracy(words, validation.labels)
+    return figures
 
 
 if __name__ == "__main__":

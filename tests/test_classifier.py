@@ -1,8 +1,9 @@
 """Classifier: the masked mean against EmbeddingBag, padding that counts for nothing, the best epoch."""
 
 import json
+import math
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from stages.classifier import (
     About,
     Classifier,
     batches,
+    blended,
+    cautious_loss,
     decide,
     loss_of,
     probabilities,
@@ -29,6 +32,7 @@ from stages.lib.reviews import Reviews, read_split
 
 V, D = 11, 4
 ABOUT = About(vocabulary="0" * 64, width=None, keep="head")
+STEPS = list(product((-0.1, 0, 0.1), repeat=2))
 REVIEWS = st.lists(st.lists(st.integers(1, V - 1), max_size=9), min_size=1, max_size=6)
 
 
@@ -150,10 +154,59 @@ def test_the_temperature_mends_logits_that_are_too_sure(labels: int) -> None:
     assert all(least <= loss_of(logits * 3 / (found * other), truth) for other in (0.97, 1.03))
 
 
-def test_a_temperature_stays_in_bounds_where_everything_is_right() -> None:
-    assert temperature_for(torch.tensor([[9.0], [-9.0]]), torch.tensor([1, 0])) == pytest.approx(
-        0.01, rel=0.01
+def test_a_few_right_answers_are_no_certainty() -> None:
+    # Laplace's rule: of two labels seen once each, either is wanted with probability 2 / 3.
+    found = temperature_for(torch.tensor([[9.0], [-9.0]]), torch.tensor([1, 0]))
+    assert found == pytest.approx(9 / math.log(2), rel=1e-3)
+    three = torch.eye(3) * 2
+    assert temperature_for(three, torch.arange(3)) == pytest.approx(2 / math.log(2), rel=1e-3)
+
+
+def test_a_temperature_stays_in_bounds_where_everything_is_wrong_or_nothing_is_said() -> None:
+    labels = torch.tensor([1, 0])
+    assert temperature_for(torch.tensor([[-9.0], [9.0]]), labels) == pytest.approx(100, rel=0.01)
+    assert temperature_for(torch.zeros(2, 1), labels) == pytest.approx(1)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.floats(-3, 3, width=32), st.floats(-3, 3, width=32), st.booleans()), min_size=1
     )
+)
+@settings(deadline=None, max_examples=50)
+def test_no_other_pair_of_scales_fits_validation_better(rows: list[tuple[float, float, bool]]) -> None:
+    words, runs = (torch.tensor([[row[n]] for row in rows]) for n in (0, 1))
+    labels = torch.tensor([row[2] for row in rows]).int()
+    scales = blended(words, runs, labels)
+    assert all(0 <= scale <= 100 for scale in scales)
+
+    def loss(pair: tuple[float, float]) -> float:
+        return cautious_loss(words.double() * pair[0] + runs.double() * pair[1], labels).item()
+
+    least = loss(scales)
+    near = [tuple(min(100, max(0, s + d)) for s, d in zip(scales, steps, strict=True)) for steps in STEPS]
+    for other in [*near, (0, 0), (1, 1), (0, 1), (1, 0), (0, scales[1]), (scales[0], 0), (9, 2), (2, 9)]:
+        assert least <= loss(other) + 1e-6
+
+
+def test_a_part_that_speaks_against_the_labels_is_silent_and_the_other_fits_alone() -> None:
+    labels = torch.tensor([1, 1, 1, 0, 0, 0]).int()
+    runs = torch.tensor([[2.0], [1.0], [-1.0], [-2.0], [-1.0], [1.0]])
+    words = torch.tensor([[-1.0], [-2.0], [-1.0], [1.0], [1.0], [2.0]])
+    first, second = blended(words, runs, labels)
+    assert first == 0
+    assert second == pytest.approx(1 / temperature_for(runs, labels), rel=1e-3)
+
+
+def test_the_cautious_loss_by_hand() -> None:
+    # Two reviews of the second label and one of the first: wanted with 3 / 4 and 2 / 3.
+    logits, labels = torch.tensor([[1.0], [2.0], [-1.0]]), torch.tensor([1, 1, 0])
+    second = [1 / (1 + math.exp(-logit)) for logit in (1, 2, -1)]
+    wanted = [3 / 4, 3 / 4, 1 / 3]
+    terms = [w * math.log(p) + (1 - w) * math.log(1 - p) for w, p in zip(wanted, second, strict=True)]
+    assert cautious_loss(logits, labels).item() == pytest.approx(-sum(terms) / 3)
+    both = torch.cat([torch.zeros_like(logits), logits], 1)
+    assert cautious_loss(both, labels).item() == pytest.approx(-sum(terms) / 3)
 
 
 def test_a_file_of_something_else_is_no_classifier(tmp_path: Path) -> None:
