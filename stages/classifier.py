@@ -47,6 +47,7 @@ from stages.lib.reviews import Reviews, logits_for, losses_of, read_split, unpad
 from stages.lib.training import Device, prepare
 
 SCORED = 256  # reviews scored at a time
+CELLS = 1 << 18  # words of a batch, padding included, that get a gradient each
 HOTTEST = 100.0  # temperature that is tried, and its inverse
 
 Pool = Literal["mean", "sum", "max", "mean_max", "idf_mean"]
@@ -116,13 +117,15 @@ class Classifier(nn.Module):
 
     def pooled(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Each review of a batch as one vector: (B, D), or (B, 2 D) for mean_max."""
-        pool, idf = self.about.pool, self.idf
+        pool, idf, table = self.about.pool, self.idf, self.embedding.weight
+        # A gradient of few words has a row for each; one of very many is less as a whole table.
+        few = ids.numel() <= max(CELLS, len(table))
         parts = []
         if "max" in pool:
-            parts.append(max_pool(self.embedding(ids), lengths))
+            parts.append(max_pool(self.embedding(ids), lengths) if few else bag(ids, table, "max", few=few))
         if pool != "max":
             weights = None if idf is None else idf[ids]  # (B, T)
-            parts.append(bag(ids, self.embedding.weight, "sum" if pool == "sum" else "mean", weights))
+            parts.append(bag(ids, table, "sum" if pool == "sum" else "mean", weights, few))
         return torch.cat(parts, 1)
 
     @torch.no_grad()
@@ -162,18 +165,25 @@ class Classifier(nn.Module):
         return words if self.ngrams is None else words + self.ngrams.shares(ids)
 
 
-def bag(ids: Tensor, table: Tensor, mode: Literal["mean", "sum"], weights: Tensor | None = None) -> Tensor:
+def bag(
+    ids: Tensor,
+    table: Tensor,
+    mode: Literal["mean", "sum", "max"],
+    weights: Tensor | None = None,
+    few: bool = True,
+) -> Tensor:
     """The vectors of each review's words, added up or averaged: (B, T), (V, D) -> (B, D).
 
     Padding counts for nothing, and a review without words is zeros. With `weights`, (B, T), a weighted
-    sum or mean. torch looks up and adds in one go: the (B, T, D) vectors are never laid out.
+    sum or mean. torch looks up and adds in one go: the (B, T, D) vectors are never laid out. The
+    table's gradient is sparse if there are `few` words, which a maximum cannot have.
 
     >>> bag(torch.tensor([[1, 2, 0]]), torch.tensor([[0.0], [2.0], [4.0]]), "mean")
     tensor([[3.]])
     """
     if weights is None:
-        return F.embedding_bag(ids, table, mode=mode, padding_idx=PAD, sparse=True)
-    total = F.embedding_bag(ids, table, mode="sum", padding_idx=PAD, sparse=True, per_sample_weights=weights)
+        return F.embedding_bag(ids, table, mode=mode, padding_idx=PAD, sparse=few)
+    total = F.embedding_bag(ids, table, mode="sum", padding_idx=PAD, sparse=few, per_sample_weights=weights)
     say = (weights * (ids != PAD)).sum(1, keepdim=True)  # (B, 1)
     return total if mode == "sum" else total / say.clamp(min=1e-9)
 
@@ -366,6 +376,7 @@ def fit(
     inputs, held_out = (
         (score(model.pooled, part, device) for part in (train, validation)) if fixed else (None, None)
     )
+    table = model.embedding.weight
     averaged = AveragedModel(model)
     curve: list[Epoch] = []
     best = Epoch(0, 0.0, float("inf"), 0.0)
@@ -384,6 +395,9 @@ def fit(
                 losses = losses_of(logits, train.labels[rows].to(device)) * weights[rows].to(device)
                 model.zero_grad()
                 losses.mean().backward()  # type: ignore[no-untyped-call]
+                slope = table.grad
+                if slope is not None and not slope.is_sparse:
+                    table.grad = slope.to_sparse(1)  # SparseAdam takes no other
                 for optimiser in optimisers:
                     optimiser.step()
                 total += losses.sum().item()
