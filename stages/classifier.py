@@ -477,8 +477,10 @@ def load(classifier: Path) -> Classifier:
         if told.ngrams:
             words = len(weights["embedding.weight"])
             model.ngrams = Runs(weights["ngrams.weight"], weights["ngrams.keys"], told.ngrams, words)
+            if model.ngrams.weight.shape != (model.ngrams.finder.rows, logits):
+                raise ValueError("not a weight for each n-gram")
         model.load_state_dict(weights)
-    except (SafetensorError, KeyError, ValueError, RuntimeError):
+    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError):
         raise Refusal(f"{classifier}: no classifier of this version; make it anew with `dvc repro`") from None
     return model.eval()
 
