@@ -123,6 +123,22 @@ class Classifier(nn.Module):
             parts.append(bag(ids, self.embedding.weight, "sum" if pool == "sum" else "mean", weights))
         return torch.cat(parts, 1)
 
+    @torch.no_grad()
+    def folded(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """The same function of (ids, lengths), for many reviews: a line through a mean of vectors is the
+        mean of the line through each, so every word's is worked out once, and D numbers become one."""
+        if "max" in self.about.pool:
+            return self
+        table = self.embedding.weight @ self.linear.weight.T  # (V, 1 or L)
+        mode: Literal["mean", "sum"] = "sum" if self.about.pool == "sum" else "mean"
+
+        def logits(ids: Tensor, lengths: Tensor) -> Tensor:
+            words = bag(ids, table, mode, None if self.idf is None else self.idf[ids])  # (B, 1 or L)
+            words += self.linear.bias
+            return words if self.ngrams is None else words + self.ngrams(ids, lengths)
+
+        return logits
+
     def bias(self) -> Tensor:
         """The logits of a review that says nothing: (1 or L,)."""
         return self.linear.bias.detach()
@@ -274,6 +290,7 @@ def gather(reviews: Reviews, rows: Tensor, device: torch.device) -> Reviews:
 @torch.no_grad()
 def score(model: Callable[[Tensor, Tensor], Tensor], reviews: Reviews, device: torch.device) -> Tensor:
     """What `model` makes of all reviews of a split, (N, ...), in their order: their logits."""
+    model = model.folded() if isinstance(model, Classifier) else model
     order = torch.argsort(reviews.lengths, stable=True)
     found = []
     for rows in torch.split(order, SCORED):

@@ -138,7 +138,7 @@ class Chain:
     def logits(self, texts: Sequence[str]) -> Tensor:
         """(N, 1 or L) raw logits of any number of texts."""
         batches = (texts[first : first + BATCH] for first in range(0, len(texts), BATCH))
-        found = [self.score(lists) for lists in ahead(self.lists, batches)]
+        found = list(ahead(lambda texts: self.score(self.lists(texts)), batches))
         return torch.cat([torch.empty(0, logits_for(len(self.labels))), *found])
 
     def probabilities(self, texts: Sequence[str]) -> Tensor:

@@ -11,7 +11,7 @@ were learnt, as quickly as memory answers.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +59,10 @@ class Table:
         """The row of each key, or ABSENT: (M,) -> (M,)."""
         slot = self._home(keys)
         there = self.keys.take(slot)
-        found = np.where(there == keys, self.row_of.take(slot), ABSENT).astype(np.int64)
-        asked = np.flatnonzero((there != keys) & (there != 0))  # another key lives here: look next door
+        found = self.row_of.take(slot).astype(np.int64)
+        other = there != keys
+        found[other] = ABSENT
+        asked = np.flatnonzero(other & (there != 0))  # another key lives here: look next door
         slot = slot[asked]
         while len(asked):
             slot = self._next(slot)
@@ -167,31 +169,31 @@ def incidence(
     flat: Ints, lengths: Ints, longest: int, words: int, finder: Finder, threads: int = 1
 ) -> csr_matrix:
     """How often each review has each n-gram: (N, F)."""
-    tall = len(lengths)
-
-    def part(run: tuple[Ints, Ints]) -> csr_matrix:
-        keys, review = run
-        return table_of(review, finder.find(keys), tall, finder.rows)
-
-    with ThreadPoolExecutor(threads) as pool:
-        return sum(pool.map(part, runs(flat, lengths, longest, words)), csr_matrix((tall, finder.rows)))
+    found = [(finder.find(keys), review) for keys, review in runs(flat, lengths, longest, words)]
+    column, row = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return table_of(row, column, len(lengths), finder.rows)
 
 
 def table_of(row: Ints, column: Ints, tall: int, wide: int) -> csr_matrix:
-    """How often each pair of a row and a column occurs, (tall, wide); pairs with ABSENT are left out."""
-    found = (row != ABSENT) & (column != ABSENT)
-    cells = np.sort(row[found] * wide + column[found])
+    """How often each pair of a row and a column occurs, (tall, wide); a pair with ABSENT is left out."""
+    small = tall * wide < 2**32
+    cells = (row * wide + column)[(row | column) >= 0].astype(np.uint32 if small else np.int64)
+    cells.sort()
     first = first_of_each(cells)
     times = np.diff(first, append=len(cells)).astype(np.float32)
     cells = cells[first]
-    ends = np.searchsorted(cells, np.arange(tall + 1) * wide)
-    return csr_matrix((times, (cells % wide).astype(np.int32), ends.astype(np.int32)), shape=(tall, wide))
+    ends = np.searchsorted(cells, (np.arange(tall + 1) * wide).astype(cells.dtype))
+    ends[-1] = len(cells)
+    column = (cells - np.repeat(np.arange(tall) * wide, np.diff(ends)).astype(cells.dtype)).astype(np.int32)
+    return csr_matrix((times, column, ends.astype(np.int32)), shape=(tall, wide))
 
 
-def first_of_each(ordered: Ints) -> Ints:
+def first_of_each(ordered: NDArray[Any]) -> Ints:
     """Where each distinct value of a sorted list begins.
 
     >>> first_of_each(np.array([4, 4, 7])).tolist()
     [0, 2]
     """
-    return np.flatnonzero(np.diff(ordered, prepend=ABSENT))
+    if not len(ordered):
+        return np.zeros(0, np.int64)
+    return np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
