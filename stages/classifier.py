@@ -16,7 +16,8 @@ one logit a label, and cross-entropy over their softmax.
         metrics/classifier.json metrics/classifier_curve.csv
 
 After every epoch the validation reviews are scored. The best epoch is kept; the test reviews are
-not looked at.
+not looked at. Where all validation reviews have one label nothing else is chosen by them: both parts
+have half a say, the temperature is 1 and the threshold 0.5.
 """
 
 import json
@@ -27,6 +28,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -45,6 +47,7 @@ from stages.lib.reviews import Reviews, logits_for, losses_of, read_split, unpad
 from stages.lib.training import Device, prepare
 
 SCORED = 256  # reviews scored at a time
+CELLS = 1 << 18  # words of a batch, padding included, that get a gradient each
 HOTTEST = 100.0  # temperature that is tried, and its inverse
 
 Pool = Literal["mean", "sum", "max", "mean_max", "idf_mean"]
@@ -114,13 +117,15 @@ class Classifier(nn.Module):
 
     def pooled(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Each review of a batch as one vector: (B, D), or (B, 2 D) for mean_max."""
-        pool, idf = self.about.pool, self.idf
+        pool, idf, table = self.about.pool, self.idf, self.embedding.weight
+        # A gradient of few words has a row for each; one of very many is less as a whole table.
+        few = ids.numel() <= max(CELLS, len(table))
         parts = []
         if "max" in pool:
-            parts.append(max_pool(self.embedding(ids), lengths))
+            parts.append(max_pool(self.embedding(ids), lengths) if few else bag(ids, table, "max", few=few))
         if pool != "max":
             weights = None if idf is None else idf[ids]  # (B, T)
-            parts.append(bag(ids, self.embedding.weight, "sum" if pool == "sum" else "mean", weights))
+            parts.append(bag(ids, table, "sum" if pool == "sum" else "mean", weights, few))
         return torch.cat(parts, 1)
 
     @torch.no_grad()
@@ -160,18 +165,25 @@ class Classifier(nn.Module):
         return words if self.ngrams is None else words + self.ngrams.shares(ids)
 
 
-def bag(ids: Tensor, table: Tensor, mode: Literal["mean", "sum"], weights: Tensor | None = None) -> Tensor:
+def bag(
+    ids: Tensor,
+    table: Tensor,
+    mode: Literal["mean", "sum", "max"],
+    weights: Tensor | None = None,
+    few: bool = True,
+) -> Tensor:
     """The vectors of each review's words, added up or averaged: (B, T), (V, D) -> (B, D).
 
     Padding counts for nothing, and a review without words is zeros. With `weights`, (B, T), a weighted
-    sum or mean. torch looks up and adds in one go: the (B, T, D) vectors are never laid out.
+    sum or mean. torch looks up and adds in one go: the (B, T, D) vectors are never laid out. The
+    table's gradient is sparse if there are `few` words, which a maximum cannot have.
 
     >>> bag(torch.tensor([[1, 2, 0]]), torch.tensor([[0.0], [2.0], [4.0]]), "mean")
     tensor([[3.]])
     """
     if weights is None:
-        return F.embedding_bag(ids, table, mode=mode, padding_idx=PAD, sparse=True)
-    total = F.embedding_bag(ids, table, mode="sum", padding_idx=PAD, sparse=True, per_sample_weights=weights)
+        return F.embedding_bag(ids, table, mode=mode, padding_idx=PAD, sparse=few)
+    total = F.embedding_bag(ids, table, mode="sum", padding_idx=PAD, sparse=few, per_sample_weights=weights)
     say = (weights * (ids != PAD)).sum(1, keepdim=True)  # (B, 1)
     return total if mode == "sum" else total / say.clamp(min=1e-9)
 
@@ -188,18 +200,27 @@ def max_pool(vectors: Tensor, lengths: Tensor) -> Tensor:
 
 
 def blended(words: Tensor, runs: Tensor, labels: Tensor) -> tuple[float, float]:
-    """What to multiply two models' logits (N, 1 or L) by, so that their sum has the least cross-entropy
+    """What to multiply two models' logits (N, 1 or L) by, so that their sum has the least cautious loss
     on labels (N,): how far each is to be trusted beside the other. Neither is trusted less than not."""
-    scales = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([scales], max_iter=100, line_search_fn="strong_wolfe")
+    from scipy.optimize import minimize  # takes its time, and who scores does without
 
-    def loss() -> float:
-        total = loss_of(words.double() * scales[0] + runs.double() * scales[1], labels)
-        (scales.grad,) = torch.autograd.grad(total, scales)
-        return total.item()
+    both = torch.stack([words, runs]).double()  # (2, N, 1 or L)
 
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
-    first, second = scales.detach().clamp(min=0, max=HOTTEST).tolist()
+    def loss(scales: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        say = torch.tensor(scales, requires_grad=True)
+        total = cautious_loss((say[:, None, None] * both).sum(0), labels)
+        (slope,) = torch.autograd.grad(total, say)
+        return total.item(), slope.numpy()
+
+    found = minimize(
+        loss,
+        np.ones(2),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, HOTTEST)] * 2,
+        options={"ftol": 1e-12, "gtol": 1e-9},
+    )
+    first, second = found.x.tolist()
     return first, second
 
 
@@ -214,6 +235,19 @@ def label_weights(labels: Tensor, count: int, balance: Literal["none", "balanced
 def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
     """The mean cross-entropy of a batch, in nats."""
     return losses_of(logits, labels).mean()
+
+
+def cautious_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean cross-entropy of logits (N, 1 or L) where labels (N,) are not taken for certain.
+
+    Of a few reviews that are all told apart the cross-entropy is the less the surer the logits, without
+    end. So the n reviews of a label are wanted to have it with probability (n + 1) / (n + L), which is
+    Laplace's rule. Platt 1999, "Probabilistic Outputs for Support Vector Machines", section 2.2.
+    """
+    told = F.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits  # (N, L)
+    often = torch.bincount(labels.long(), minlength=told.shape[1])[labels.long()][:, None]  # (N, 1)
+    wanted = (often * F.one_hot(labels.long(), told.shape[1]) + 1.0) / (often + told.shape[1])  # (N, L)
+    return -(wanted * told.log_softmax(1)).sum(1).mean()
 
 
 def probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -237,7 +271,7 @@ def decide(chances: Tensor, threshold: float) -> Tensor:
 
 
 def temperature_for(logits: Tensor, labels: Tensor) -> float:
-    """The number to divide logits (N, 1 or L) by for the least cross-entropy on labels (N,).
+    """The number to divide logits (N, 1 or L) by for the least cautious loss on labels (N,).
 
     One number stretches or shrinks every logit and changes no order: Guo et al. 2017, "On Calibration
     of Modern Neural Networks", section 4.2. Found by halving a range of its logarithm, in which the
@@ -246,8 +280,9 @@ def temperature_for(logits: Tensor, labels: Tensor) -> float:
     low, high = math.log(1 / HOTTEST), math.log(HOTTEST)
     while high - low > 1e-4:
         third = (high - low) / 3
-        cold, hot = (loss_of(logits.double() / math.exp(t), labels) for t in (low + third, high - third))
-        low, high = (low, high - third) if cold <= hot else (low + third, high)
+        pair = (low + third, high - third)
+        cold, hot = (cautious_loss(logits.double() / math.exp(t), labels) for t in pair)
+        low, high = low + third * bool(hot <= cold), high - third * bool(cold <= hot)
     return math.exp((low + high) / 2)
 
 
@@ -341,6 +376,7 @@ def fit(
     inputs, held_out = (
         (score(model.pooled, part, device) for part in (train, validation)) if fixed else (None, None)
     )
+    table = model.embedding.weight
     averaged = AveragedModel(model)
     curve: list[Epoch] = []
     best = Epoch(0, 0.0, float("inf"), 0.0)
@@ -359,6 +395,9 @@ def fit(
                 losses = losses_of(logits, train.labels[rows].to(device)) * weights[rows].to(device)
                 model.zero_grad()
                 losses.mean().backward()  # type: ignore[no-untyped-call]
+                slope = table.grad
+                if slope is not None and not slope.is_sparse:
+                    table.grad = slope.to_sparse(1)  # SparseAdam takes no other
                 for optimiser in optimisers:
                     optimiser.step()
                 total += losses.sum().item()
@@ -438,8 +477,10 @@ def load(classifier: Path) -> Classifier:
         if told.ngrams:
             words = len(weights["embedding.weight"])
             model.ngrams = Runs(weights["ngrams.weight"], weights["ngrams.keys"], told.ngrams, words)
+            if model.ngrams.weight.shape != (model.ngrams.finder.rows, logits):
+                raise ValueError("not a weight for each n-gram")
         model.load_state_dict(weights)
-    except (SafetensorError, KeyError, ValueError, RuntimeError):
+    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError):
         raise Refusal(f"{classifier}: no classifier of this version; make it anew with `dvc repro`") from None
     return model.eval()
 
@@ -464,6 +505,9 @@ def main(
     told = about(tensors, vocabulary, choices)
     train, validation = read_split(tensors, TRAIN), read_split(tensors, VALIDATION)
     weights = label_weights(train.labels, len(names), choices.class_weight)
+    occurring = int((torch.bincount(validation.labels) > 0).sum())
+    tells = occurring > 1  # else the best choice of anything would be to say that label always
+    blend = choices.blend if tells or choices.blend != "validation" else 0.5
     model = Classifier(vectors, len(names), choices.tuning == "frozen", told)
     if model.idf is not None:
         model.idf = inverse_frequency(train, len(vectors))
@@ -479,11 +523,13 @@ def main(
         }
     if choices.ngrams is not None:
         learnt = learn_ngrams(train, len(vectors), len(names), choices.ngrams, weights, choices.threads)
-        facts |= add_ngrams(model, *learnt, validation, choices.blend, device)
+        facts |= add_ngrams(model, *learnt, validation, blend, device)
     logits = score(model, validation, device)
-    temperature = temperature_for(logits, validation.labels) if choices.calibration == "temperature" else 1.0
+    temperature = 1.0
+    if choices.calibration == "temperature" and tells:
+        temperature = temperature_for(logits, validation.labels)
     threshold = choices.threshold if choices.threshold != "validation" else 0.5
-    if choices.threshold == "validation" and len(names) == 2:
+    if choices.threshold == "validation" and tells and len(names) == 2:
         threshold = threshold_for(probabilities(logits, temperature), validation.labels)
     model.about = told.model_copy(update={"temperature": temperature, "threshold": threshold})
     save(classifier, model)
@@ -497,6 +543,7 @@ def main(
             "validation": {
                 "accuracy": accuracy(logits, validation.labels),
                 "loss": loss_of(logits, validation.labels).item(),
+                "labels": occurring,
             },
         },
     )
@@ -521,12 +568,14 @@ def add_ngrams(
         model.linear.bias.copy_(model.linear.bias * first + bias.to(device) * second)
         runs.weight *= second
     model.ngrams = runs
-    return {
+    figures = {
         "ngram_rows": len(runs.weight),
         "say": {"words": first, "ngrams": second},
-        "validation_words": accuracy(words, validation.labels),
         "validation_ngrams": accuracy(said, validation.labels),
     }
+    if blend != 1:  # else they were not trained
+        figures["validation_words"] = accuracy(words, validation.labels)
+    return figures
 
 
 if __name__ == "__main__":

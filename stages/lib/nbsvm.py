@@ -129,7 +129,7 @@ def learn_ngrams(
 
 def commonness(often: NDArray[np.int64], rarity: float) -> Floats:
     """What an n-gram of so many reviews weighs, (F,) -> (F, 1): 1 if it is as common as the mean one."""
-    share = np.maximum(often, 1) / max(1.0, float(often.mean()))
+    share = np.maximum(often, 1) / max(1.0, float(often.sum()) / max(1, len(often)))
     return (share**-rarity).astype(np.float32)[:, None]
 
 
