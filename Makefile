@@ -6,7 +6,7 @@ VENV := .venv
 READY := $(VENV)/ready
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test check bench bench-embeddings bench-growth lock clean
+.PHONY: repro test check bench bench-embeddings bench-growth bench-classifier lock clean
 
 repro: $(READY) ## run what is out of date, print the metrics and where the report is
 	@$(RUN) python -m tools.check
@@ -31,6 +31,11 @@ bench-embeddings: $(READY) ## WORDSETS=... TEXT=... ARCHIVE=...: speed and quali
 
 bench-growth: $(READY) ## how the embeddings' seconds and memory grow with words and vocabulary
 	@$(RUN) python -m benchmarks.growth $(OPTIONS)
+
+bench-classifier: $(READY) ## ARCHIVE=... SST2=...: what each choice is worth; beside fastText and scikit-learn
+	@$(RUN) python -m tools.extra bench
+	@$(RUN) python -m benchmarks.classifier $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(SST2),--sst2 $(SST2)) \
+		$(if $(TIMES),--times $(TIMES)) $(OPTIONS)
 
 lock: ## resolve pyproject.toml anew and pin all of it
 	rm -rf $(VENV)

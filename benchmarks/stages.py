@@ -9,8 +9,10 @@ written out 1, 4 and 16 times, numbered so that no two are equal.
 """
 
 import argparse
+import copy
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,35 +22,47 @@ import yaml
 
 from benchmarks.measure import ROOT, Cost, measured, processor, table
 from stages.lib.corpora import archive_members
+from stages.lib.params import Loader
 
 LIMITS = {  # seconds that a stage may take on two cores
     "raw": 20, "tokens": 10, "vocabulary": 10, "ids": 10, "tensors": 5, "projection": 5, "classifier": 60,
     "evaluation": 10, "report": 10,
 }  # fmt: skip
+SHIPPED = ("data/corpora", "data/pairs")  # what stages read of the repository itself
 TEXT_STAGES = ("raw", "tokens", "vocabulary", "ids")
 
 
 def preset(name: str) -> dict[str, Any]:
     """params.yaml with the changes that an argument file in presets/ makes."""
-    params: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for word in (ROOT / f"presets/{name}.args").read_text(encoding="utf-8").split()[1::2]:
-        key, _, value = word.partition("=")
-        section, _, parameter = key.partition(".")
-        if parameter:
-            params[section][parameter] = yaml.safe_load(value)
-        else:
-            params[section] = value
-    return params
+    params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"), Loader)
+    return changed(params, (ROOT / f"presets/{name}.args").read_text(encoding="utf-8").split()[1::2])
 
 
-def run_stage(stage: str, folder: Path, **environment: str) -> Cost:
+def changed(params: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """Params as `dvc exp run -S` would change them, one after the other.
+
+    >>> changed({"a": {"b": {"c": 1}}, "d": 2}, ["a.b.c=[3]", "d=x"])
+    {'a': {'b': {'c': [3]}}, 'd': 'x'}
+    """
+    found = copy.deepcopy(params)
+    for item in changes:
+        key, _, value = item.partition("=")
+        *sections, parameter = key.split(".")
+        branch = found
+        for section in sections:
+            branch = branch[section]
+        branch[parameter] = yaml.load(value, Loader)
+    return found
+
+
+def run_stage(stage: str, folder: Path, corpus: str = "imdb", **environment: str) -> Cost:
     """Runs a stage with dvc.yaml's own command on what is in `folder`, which takes its checkpoint too.
 
     Folders that the stage reads are made where they lack.
     """
-    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8").replace("${corpus}", "imdb")
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8").replace("${corpus}", corpus)
     words = yaml.safe_load(text)["stages"][stage]["cmd"].split()[2:]
-    paths = [(ROOT if word.startswith("data/corpora") else folder) / word for word in words[1:]]
+    paths = [(ROOT if word.startswith(SHIPPED) else folder) / word for word in words[1:]]
     for path in paths:
         (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
     return measured(words[0], *paths, DVC_ROOT=str(folder), **environment)
@@ -56,9 +70,13 @@ def run_stage(stage: str, folder: Path, **environment: str) -> Cost:
 
 def write_params(folder: Path, archive: Path) -> None:
     """The IMDb preset, for the edition of the archive that is at hand."""
-    params = preset("imdb")
-    params["raw"]["checksum"] = f"sha256:{pooch.file_hash(str(archive), alg='sha256')}"
+    params = changed(preset("imdb"), [f"raw.checksum={checksum(archive)}"])
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+def checksum(archive: Path) -> str:
+    """What raw.checksum shall be for this edition of a corpus's download."""
+    return f"sha256:{pooch.file_hash(str(archive), alg='sha256')}"
 
 
 def repeated(archive: Path, times: int, target: Path) -> None:

@@ -1,17 +1,29 @@
 """The benchmarks: their texts and tables are what they say, and the small one runs."""
 
+import csv
+import importlib.util
 import re
 import subprocess
 import sys
+import tarfile
+from collections import Counter
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from benchmarks import embeddings, growth, texts
-from stages import UNK
+from benchmarks import classifier, classifier_peers, embeddings, features, growth, texts
+from benchmarks.stages import preset
+from stages import LABELLED, UNK, tensors
+from stages.classifier import Params
+from stages.lib.params import check
 from stages.lib.wordsets import Similarity
+from stages.tokens import SCHEMA
 from tests.conftest import ROOT
 from tools import extra
 
@@ -83,3 +95,140 @@ def test_the_table_of_a_tiny_text(tmp_path: Path) -> None:
     for program in ("Firth", "gensim"):
         assert re.search(rf"\| cbow, {program} +(\| +-?[\d.]+ ){{6}}\|", done.stdout), done.stdout
     assert re.search(r"Firth : gensim = \d", done.stdout)
+
+
+def made(corpus: str, folder: Path) -> classifier.Made:
+    return classifier.Made(corpus, folder, preset(corpus))
+
+
+@pytest.mark.parametrize("corpus", classifier.CORPORA)
+def test_every_row_of_the_ablation_has_sound_parameters_that_no_other_has(
+    corpus: str, tmp_path: Path
+) -> None:
+    corpus_made = made(corpus, tmp_path)
+    for rows in (classifier.textbook_rows(corpus_made), classifier.preset_rows(corpus_made)):
+        found = []
+        for row in rows:
+            params = classifier.with_changes(corpus_made.params, row.changes)
+            check(Params, params["classifier"], row.name)
+            check(tensors.Params, params["tensors"], row.name)
+            found.append((params["classifier"], params["tensors"]))
+        assert all(found.count(params) == 1 for params in found)
+        assert len({row.name for row in rows}) == len(rows)
+
+
+def test_the_textbooks_row_has_nothing_switched_on(tmp_path: Path) -> None:
+    textbook, *others = classifier.textbook_rows(made("imdb", tmp_path))
+    params = classifier.with_changes(preset("imdb"), textbook.changes)["classifier"]
+    assert (params["ngrams"], params["pool"], params["word_dropout"], params["averaging"]) == (
+        None,
+        "mean",
+        0,
+        False,
+    )
+    assert {row.name for row in others} >= {"pool=max", "word_dropout=0.3", "plain n-grams"}
+    assert not {row.name for row in others} & {"pool=mean", "start=trained", "averaging=false"}
+
+
+def test_settings_are_chosen_by_validation_and_figures_are_medians(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def trained(program: str, made: classifier.Made, settings: classifier.Settings) -> classifier.Result:
+        penalty = settings["C"]
+        asked.append(penalty)
+        seconds = [0, 4.0, 9.0][asked.count(0.1)] if penalty == 0.1 else 1.0
+        validation, test = {0.01: (6, 9), 0.1: (8, 5), 1: (8, 10), 10: (7, 10)}[penalty]
+        return classifier.Result(seconds, 100.0, validation, test, {})
+
+    monkeypatch.setattr(classifier, "trained", trained)
+    monkeypatch.setattr(classifier.Made, "reviews", lambda self, split: 10)
+    lines = classifier.contest(made("imdb", tmp_path), ["NBSVM, bigrams"], 2).splitlines()
+    assert asked == [0.01, 0.1, 1, 10, 0.1]
+    cells = [cell.strip() for cell in lines[2].split("|")[1:-1]]
+    assert cells[:4] == ["NBSVM, bigrams", "C 0.1", "6.5", "100"]
+    assert [cell.split()[0] for cell in cells[4:]] == ["80.00", "50.00"]
+
+
+REVIEWS = [["good", "fine", "film"], ["bad", "film"], [], ["good", "."], ["bad", "bad", "."], ["so", "fine"]]
+
+
+def write_tokens(folder: Path) -> None:
+    splits = ["train", "train", "validation", "test", "test", "unlabelled"]
+    labels = [1, 0, 0, 1, 0, None]
+    columns = [list("abcdef"), labels, splits, REVIEWS]
+    (folder / "data").mkdir()
+    pq.write_table(
+        pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA), folder / "data/tokens.parquet"
+    )
+
+
+def test_peers_get_each_splits_words_and_labels_and_nothing_else(tmp_path: Path) -> None:
+    write_tokens(tmp_path)
+    classifier_peers.write_lines(tmp_path)
+    found = {
+        split: classifier_peers.read_lines(classifier_peers.lines_of(tmp_path, split)) for split in LABELLED
+    }
+    assert found == {
+        "train": (["__label__1", "__label__0"], ["good fine film", "bad film"]),
+        "validation": (["__label__0"], [""]),
+        "test": (["__label__1", "__label__0"], ["good .", "bad bad ."]),
+    }
+
+
+@pytest.mark.parametrize("program", ["NBSVM", "TF-IDF"])
+def test_peers_learn(program: str, tmp_path: Path) -> None:
+    write_tokens(tmp_path)
+    classifier_peers.write_lines(tmp_path)
+    train, test = (classifier_peers.lines_of(tmp_path, split) for split in ("train", "test"))
+    trained = classifier_peers.PROGRAMS[program](train, {"longest": 2, "C": 10})
+    assert classifier_peers.right(trained.predict, test) == 2
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["a", "b", "ab", "."]), max_size=6), min_size=1, max_size=6).filter(
+        any
+    ),
+    st.integers(1, 3),
+)
+def test_both_ways_make_the_same_table_of_ngrams(reviews: list[list[str]], longest: int) -> None:
+    settings = {"longest": longest, "least": 1, "threads": 1}
+    ours = features.of_words(pa.array(reviews), settings).toarray()
+    theirs = features.of_split(reviews, settings).toarray()
+    assert Counter(map(tuple, ours.T)) == Counter(map(tuple, theirs.T))
+
+
+def test_the_tables_of_a_tiny_corpus(tmp_path: Path) -> None:
+    archive = tmp_path / "imdb.tar"
+    with (ROOT / "data/corpora/sample/reviews.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))[:150]
+    with tarfile.open(archive, "w") as out:
+        for number, row in enumerate(rows):
+            split, text = "test" if number % 3 == 0 else "train", row["text"].encode()
+            member = tarfile.TarInfo(f"aclImdb/{split}/{row['label'][:3]}/{number}.txt")
+            member.size = len(text)
+            out.addfile(member, BytesIO(text))
+    programs, groups = ["Firth, bigrams alone", "TF-IDF, bigrams"], ["ablation", "peers", "features"]
+    if importlib.util.find_spec("fasttext"):
+        programs.append("fastText, words")
+        groups.append("scoring")
+    options = ["--rows", "longest=1", "--programs", *programs, "--groups", *groups, "--times", "1"]
+    command = [sys.executable, "-m", "benchmarks.classifier", "--archive", archive, *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    share = r"[\d.]+ \([\d.]+ to [\d.]+\)"
+    assert re.search(rf"\| ngrams.longest=1 +\| +[\d.]+ \| +\d+ \| +{share} \| +[\d.]+ \|", done.stdout)
+    for program in programs:
+        row = rf"\| {program} +\|[ \w]+\| +[\d.]+ \| +\d+ \| +{share} \| +{share} \|"
+        assert re.search(row, done.stdout), done.stdout
+    grams = dict(
+        re.findall(
+            r"\| (Firth, from words, 2|CountVectorizer, split).*?\| +([\d,]+ \| +[\d,]+) \|\n", done.stdout
+        )
+    )
+    assert len(grams) == 2
+    assert len({" ".join(cells.split()) for cells in grams.values()}) == 1
+    if "scoring" in groups:
+        for name in ("Firth", "fastText, words"):
+            assert re.search(rf"\| {name} +(\| +[\d,.]+ ){{5}}\|", done.stdout), done.stdout
