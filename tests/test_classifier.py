@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -37,6 +38,7 @@ from stages.classifier import (
 from stages.lib.command import Refusal
 from stages.lib.nbsvm import NGrams, Runs
 from stages.lib.reviews import Reviews, read_split
+from tests.conftest import ROOT
 
 V, D = 11, 4
 ABOUT = About(vocabulary="0" * 64, width=None, keep="head")
@@ -447,6 +449,16 @@ def test_with_everything_off_it_is_the_textbooks_model(
     assert torch.allclose(found.linear.bias, line.bias, atol=1e-5)
     assert torch.allclose(found.embedding.weight, embedding.weight, atol=1e-5)
     assert (found.about.temperature, found.about.threshold, found.ngrams, found.idf) == (1, 0.5, None, None)
+
+
+def test_the_preset_of_the_textbook_turns_everything_off(params: dict[str, Any]) -> None:
+    words = (ROOT / "presets/textbook.args").read_text(encoding="utf-8").split()
+    changed = dict(word.removeprefix("classifier.").split("=") for word in words[1::2])
+    shipped = params["classifier"] | {key: yaml.safe_load(value) for key, value in changed.items()}
+    free = {"lr", "vectors_lr", "epochs", "patience", "batch", "threads"}
+    assert {key: shipped[key] for key in TEXTBOOK.keys() - free} == {
+        key: TEXTBOOK[key] for key in TEXTBOOK.keys() - free
+    }
 
 
 # Not max alone: there a word that is nowhere the largest has no gradient, and its moments stand still.
