@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.measure import table
 from stages.lib.command import Refusal, refusals
 from stages.lib.files import atomic, rounded
 from stages.lib.intervals import (
@@ -101,13 +102,13 @@ class Side(NamedTuple):
 def read(path: Path, where: str) -> Predictions:
     """A run's data/predictions.parquet. Raises Refusal, beginning with `where`, on another table."""
     with open_table(path) as file:
-        table: pa.Table = file.read()
-    if missing := [name for name in COLUMNS if name not in table.column_names]:
+        rows: pa.Table = file.read()
+    if missing := [name for name in COLUMNS if name not in rows.column_names]:
         raise Refusal(f"{where}: {PREDICTIONS} has no column {missing[0]!r}; make it anew with `dvc repro`")
-    table = table.sort_by("id")
-    names = [name.removeprefix(CHANCE) for name in table.column_names if name.startswith(CHANCE)]
+    rows = rows.sort_by("id")
+    names = [name.removeprefix(CHANCE) for name in rows.column_names if name.startswith(CHANCE)]
     number = {name: n for n, name in enumerate(names)}
-    ids, labels, guesses = (table[name].to_pylist() for name in COLUMNS)
+    ids, labels, guesses = (rows[name].to_pylist() for name in COLUMNS)
     if not ids or len(set(ids)) < len(ids) or not {*labels, *guesses} <= set(names):
         raise Refusal(
             f"{where}: {PREDICTIONS} has no row, an id twice, or a label without probabilities; rows are "
@@ -115,11 +116,11 @@ def read(path: Path, where: str) -> Predictions:
         )
     return Predictions(
         ids,
-        table[TEXT].to_pylist() if TEXT in table.column_names else None,
+        rows[TEXT].to_pylist() if TEXT in rows.column_names else None,
         names,
         np.array([number[name] for name in labels]),
         np.array([number[name] for name in guesses]),
-        np.column_stack([table[CHANCE + name].to_numpy() for name in names]).astype(np.float64),
+        np.column_stack([rows[CHANCE + name].to_numpy() for name in names]).astype(np.float64),
     )
 
 
@@ -203,7 +204,7 @@ def figures(a: Side, b: Side, resamples: int, seed: int) -> dict[str, dict[str, 
     whole = np.ones((1, n), np.int32)
     of_runs = [[Side([], [run]).figures(areas=True)(whole) for run in one.runs] for one in (a, b)]
     intervals = differences(a, b, resamples, seed)
-    table = {}
+    told = {}
     for name in of_runs[0][0]:
         mine, theirs = ([float(figure[name][0]) for figure in runs] for runs in of_runs)
         if np.isnan([*mine, *theirs]).any():
@@ -213,8 +214,8 @@ def figures(a: Side, b: Side, resamples: int, seed: int) -> dict[str, dict[str, 
         row |= {"a_runs": mine, "b_runs": theirs}
         if name in intervals:
             row |= {"low": intervals[name].low, "high": intervals[name].high}
-        table[name] = rounded(row)
-    return table
+        told[name] = rounded(row)
+    return told
 
 
 def differences(a: Side, b: Side, resamples: int, seed: int) -> dict[str, Interval]:
@@ -302,7 +303,7 @@ def markdown(found: dict[str, Any]) -> str:
         )
     parts.append("## What differs")
     changed = [
-        [name, *(", ".join(map(value_of, pair[one])) for one in "ab")]
+        [cell(name), *(cell(", ".join(map(value_of, pair[one]))) for one in "ab")]
         for name, pair in found["parameters"].items()
     ]
     parts.append(table(["parameter", "A", "B"], changed) if changed else "No parameter.")
@@ -343,13 +344,13 @@ def flips(found: dict[str, Any]) -> list[str]:
     if not found["shown"]:
         return ["## Flipped", count]
     rows = [
-        [row["id"], row["label"]]
-        + [text for one in "ab" for text in (row[one]["predicted"], f"{row[one]['probability']:.3f}")]
+        [cell(row["id"]), cell(row["label"])]
+        + [text for one in "ab" for text in (cell(row[one]["predicted"]), f"{row[one]['probability']:.3f}")]
         for row in found["shown"]
     ]
     header = ["id", "label", "A predicts", "probability", "B predicts", "probability"]
     if len(rows) < found["rows"]:
-        count += f" The {len(rows):,} whose probabilities moved furthest:"
+        count += f" Here {len(rows):,} of them, those first whose probabilities moved furthest:"
     return ["## Flipped", count, table(header, rows)]
 
 
@@ -374,12 +375,6 @@ def value_of(value: Any) -> str:
     ('null', '0.5', 'head')
     """
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [header, ["---"] * len(header), *([cell(text) for text in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def cell(text: str) -> str:
