@@ -332,7 +332,8 @@ def heads(found: dict[str, Any]) -> list[str]:
     )
     if len(found["a"]) > 1 or len(found["b"]) > 1:
         lines.append(
-            "- A and B are means over their runs, from the least to the most of which the last columns tell"
+            "- A and B are means over their runs, the least and the most of which stand in the last columns; "
+            "a row is what most runs say"
         )
     return lines
 
