@@ -48,10 +48,8 @@ WORDS = ["a", "good", "film", "don't", "!", "▁a", "▁good", "g", "o", " ", "�
 NUMBERS = {word: number for number, word in enumerate(WORDS, 2)}
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_in(folder: Path) -> Path:
     """The bundled sample's way to predictions, with small random vectors and reviews cut to 30 tokens."""
-    folder = tmp_path_factory.mktemp("run")
     params: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["tensors"] |= {"max_length": 30, "keep": "both"}
     params["classifier"] |= {"epochs": 2, "threads": 1}
@@ -76,6 +74,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     outputs = at("predictions.parquet", "evaluation.json", "roc.csv", "confusion.csv")
     evaluation.main(choices, *inputs, *outputs, *at("reliability.csv", "slices.csv"))
     return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_in(tmp_path_factory.mktemp("run"))
 
 
 def artefacts(folder: Path) -> list[Path]:

@@ -1,0 +1,107 @@
+"""Rows written as .csv, .tsv, .jsonl or .parquet, so many at a time: what stages.lib.rows reads.
+
+A file is there whole or not at all.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.lib.command import Refusal
+from stages.lib.files import atomic
+from stages.lib.rows import Row
+
+FORMATS = ("csv", "tsv", "jsonl", "parquet")
+Write = Callable[[Sequence[Row]], None]
+
+
+def format_of(path: Path, option: str) -> str:
+    """What a file is, by the end of its name. Raises Refusal, beginning with `option`, on another.
+
+    >>> format_of(Path("reviews.CSV"), "--file")
+    'csv'
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise Refusal(f"{option}: found {str(path)!r}, wanted a file named .{', .'.join(FORMATS)}")
+    return kind
+
+
+@contextmanager
+def writer(path: Path, schema: pa.Schema | None = None) -> Iterator[Write]:
+    """A function that adds rows to a file, which appears at `path` when the block ends well.
+
+    The first row's columns are everyone's, but in JSON, where each row has its own. `schema` is that
+    of a parquet file, if it is known: else it is guessed by the first rows. The function raises Refusal
+    on what the format cannot hold.
+    """
+    kind = format_of(path, "--output")
+    with atomic(path) as temporary:
+        if kind == "parquet":
+            with _parquet(temporary, path, schema) as write:
+                yield write
+        else:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                if kind == "jsonl":
+                    yield lambda rows: file.writelines(f"{_json(row)}\n" for row in rows)
+                elif kind == "csv":
+                    yield _separated(path, csv.writer(file, lineterminator="\n").writerows)
+                else:
+                    yield _separated(path, lambda rows: file.writelines(_tabbed(row, path) for row in rows))
+
+
+def _separated(path: Path, write: Callable[[Sequence[Sequence[Any]]], object]) -> Write:
+    header: list[str] = []
+
+    def add(rows: Sequence[Row]) -> None:
+        if not header:
+            header.extend(rows[0])
+            write([header])
+        write([_cells(row, header, path) for row in rows])
+
+    return add
+
+
+def _cells(row: Row, header: Sequence[str], path: Path) -> list[Any]:
+    if len(row) > len(header) or (row.keys() - set(header)):
+        other = next(name for name in row if name not in header)
+        raise Refusal(f"{path}: the first row has no column {other!r}, a later one has; write .jsonl")
+    return [_json(value) if isinstance(value, list | dict) else value for value in map(row.get, header)]
+
+
+def _tabbed(cells: Sequence[Any], path: Path) -> str:
+    texts = ["" if cell is None else str(cell) for cell in cells]
+    for text in texts:
+        if "\t" in text or "\n" in text or "\r" in text:
+            raise Refusal(f"{path}: a tab or the end of a line is in {text[:40]!r}; write .csv")
+    return "\t".join(texts) + "\n"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+@contextmanager
+def _parquet(temporary: Path, path: Path, schema: pa.Schema | None) -> Iterator[Write]:
+    file: pq.ParquetWriter | None = None
+
+    def add(rows: Sequence[Row]) -> None:
+        nonlocal file
+        try:
+            table = pa.Table.from_pylist(list(rows), schema if file is None else file.schema)
+            file = file or pq.ParquetWriter(temporary, table.schema, compression="zstd")
+            file.write_table(table)
+        except pa.ArrowException as error:
+            raise Refusal(f"{path}: rows that do not fit into one table ({error}); write .jsonl") from None
+
+    try:
+        yield add
+    finally:
+        if file is not None:
+            file.close()
