@@ -56,12 +56,13 @@ TEXTBOOK = (
 OF_WORDS = (  # choices of the part with the vectors
     "pool=mean", "pool=sum", "pool=max", "pool=mean_max", "pool=idf_mean", "tuning=fine_tuned",
     "tuning=frozen", "start=trained", "start=random", "vectors_lr=0.0005", "vectors_lr=0.001",
-    "vectors_lr=0.002", "word_dropout=0", "word_dropout=0.3", "weight_decay=0", "weight_decay=0.01",
-    "averaging=false", "averaging=true", "class_weight=none", "class_weight=balanced",
+    "vectors_lr=0.002", "word_dropout=0", "word_dropout=0.3", "word_dropout=0.5", "weight_decay=0",
+    "weight_decay=0.01", "averaging=false", "averaging=true", "class_weight=none", "class_weight=balanced",
 )  # fmt: skip
 OF_NGRAMS = (
-    "blend=validation", "blend=1", "ngrams=null", "ngrams.longest=1", "ngrams.longest=2", "ngrams.longest=3",
-    "ngrams.counts=unique", "ngrams.counts=counted", "ngrams.pool=mean", "ngrams.pool=sum",
+    "blend=validation", "blend=0.5", "blend=1", "ngrams=null", "ngrams.longest=1",
+    "ngrams.longest=2", "ngrams.longest=3", "ngrams.counts=unique", "ngrams.counts=counted",
+    "ngrams.pool=mean", "ngrams.pool=sum",
     "ngrams.ratios=weights", "ngrams.ratios=none", "ngrams.rarity=0", "ngrams.rarity=0.25",
     "ngrams.decay=0.3", "ngrams.decay=3", "ngrams.decay=30", "ngrams.buckets=null", "ngrams.buckets=262144",
     "ngrams.buckets=1048576",
