@@ -515,7 +515,7 @@ class Worker:
         predictions = predictions._replace(inputs=inputs, targets=targets)
         noise = pool.index_select(0, drawn.flatten()).view(drawn.shape)
         loss = {"negative_sampling": negative_sampling, "softmax": softmax}[p.loss]
-        steps = list(steps_of(predictions, noise, p.negatives, rate, self.step, MOST / p.threads))
+        steps = list(steps_of(predictions, noise, p.negatives, rate, self.step, MOST / workers_of(p)))
         value = 0.0
         for number, step in enumerate(steps):
             in_update, out_update, lost = changes(table, out, step, loss, watch=number == 0)
@@ -570,11 +570,16 @@ def ahead(items: Iterator[Item], count: int) -> Iterator[Item]:
         yield item
 
 
+def workers_of(params: Params) -> int:
+    """How many learn side by side: a GPU is one."""
+    return params.threads if params.device == "cpu" else 1
+
+
 def lengths_of(words: int, params: Params) -> tuple[int, int]:
     """Blocks a step and blocks a round, for a text of so many words: few enough that even on a short
     text an epoch has many rounds, and the workers meet often."""
     wider = WIDER[params.device]
-    fair = max(1, words // (BLOCK * ROUNDS * params.threads))
+    fair = max(1, words // (BLOCK * ROUNDS * workers_of(params)))
     step = min(STEP[params.objective] * wider, fair)
     return step, min(ROUND * wider, fair) // step * step
 
@@ -589,7 +594,7 @@ def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkp
     known = counts.index_fill(0, torch.tensor([UNK]), 0)  # anything is company to nothing
     chance = keep_chance(known, params.subsample)
     noise = noise_table(known, params.noise_power)
-    threads = params.threads if params.device == "cpu" else 1
+    threads = workers_of(params)
     step_blocks, round_blocks = lengths_of(int(counts.sum()), params)
     workers = [Worker(words, out, noise, step_blocks, params) for _ in range(threads)]
     total = int(counts.sum()) * params.epochs
@@ -697,7 +702,8 @@ def start_from(path: Path, number: dict[str, int], words: Words) -> int:
 
 
 def require_sense(text: int, words: int, params: Params) -> None:
-    """Raises Refusal where there is nothing to learn from, or no room for the tables."""
+    """Raises Refusal where there is nothing to learn from, or no room for the tables, or no names to
+    tell the figures of two word sets apart."""
     if not words:
         raise Refusal("the vocabulary has <pad> and <unk> alone; lower vocabulary.min_count")
     if text <= params.window:
@@ -705,6 +711,9 @@ def require_sense(text: int, words: int, params: Params) -> None:
             f"embeddings.window: found {params.window}, but the train texts have {text} words in all; "
             "wanted a window shorter than the text"
         )
+    names = [Path(name).stem for name in params.wordsets]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise Refusal(f"embeddings.wordsets: two files are named {twice[0]!r}; their figures need two names")
     pieces = params.subwords.buckets if params.subwords else 0
     needed = 4 * params.dim * (2 * words + pieces)
     free = psutil.virtual_memory().available

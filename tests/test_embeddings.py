@@ -469,6 +469,11 @@ def test_two_runs_of_the_stage_at_once_are_refused(fruit: Run, work_folder: Path
             "needs .* GB",
         ),
         (["a b c d e f g"], {"wordsets": ["none.txt"]}, "embeddings.wordsets: no file 'none.txt'"),
+        (
+            ["a b c d e f g"],
+            {"wordsets": ["x/w.txt", "w.tsv"]},
+            "embeddings.wordsets: two files are named 'w'",
+        ),
         (["a b c d e f g"], {"pretrained": "none.vec"}, "embeddings.pretrained: no file 'none.vec'"),
     ],
 )
