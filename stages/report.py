@@ -2,18 +2,21 @@
 
 One page with everything that the other stages found: what the data are, what was chosen, how well
 it went beside the baselines, what the words' space looks like, and where the model was surest and
-wrong. It carries all it needs in one file, and opens without a network, in ten years too.
+wrong, with the words and n-grams that talked it into that. It carries all it needs in one file, and
+opens without a network, in ten years too.
 
     python -m stages.report params.yaml metrics data/labels.json data/raw.parquet \\
-        data/vocabulary.parquet data/embeddings.safetensors data/projection.parquet \\
-        data/predictions.parquet data/robustness_pairs.parquet metrics/report.html
+        data/tokeniser.json data/vocabulary.parquet data/embeddings.safetensors \\
+        data/projection.parquet data/classifier.safetensors data/predictions.parquet \\
+        data/robustness_pairs.parquet metrics/report.html
 
 Reviews, labels and words come from outside: jinja escapes them in the page, and `html.escape` in
 the pictures, which would read a tag as a tag.
 """
 
 import csv
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,8 +36,12 @@ from safetensors.numpy import load_file
 from stages import LABELLED, SPLITS, STAGES, UNK
 from stages.lib.command import run
 from stages.lib.files import atomic, read_json
-from stages.lib.params import Section, read_params, read_yaml
+from stages.lib.params import Section, check, read_params, read_yaml
+from stages.lib.subwords import Subwords, vector_of
+from stages.lib.training import prepare
+from stages.robustness import Chain
 
+STRONGEST = 8  # shares of a review's logit that are shown
 LABELLED_WORDS = 60  # of the space, whose names are always shown; the others' on touch
 HEIGHT = 340  # pixels of a small figure
 INK, PRAISE, BLAME = "#44546a", "#2a7f9e", "#c8553d"
@@ -59,7 +66,7 @@ CONTENDERS = {
 
 
 class Params(Section):
-    words: list[str]  # whose neighbours are shown; those that the vocabulary lacks are left out
+    words: list[str]  # whose neighbours are shown; unknown ones by their pieces, if these have vectors
     neighbours: int = Field(ge=1, le=100)  # of each word
     mistakes: int = Field(ge=0, le=1000)  # the surest ones, with their text
     pairs: int = Field(ge=0, le=1000)  # minimal pairs of each kind that it got wrong, with both texts
@@ -76,12 +83,30 @@ class Mistake(NamedTuple):
     text: str
 
 
+class Reason(NamedTuple):
+    """How a logit comes about: the shares, the others and the bias sum to it."""
+
+    shares: list[tuple[str, float]]  # of words and n-grams, the strongest first
+    others: float  # what all weaker ones add
+    bias: float
+    logit: float
+
+
+def no_vector(word: str) -> None:
+    """What an unknown word has where pieces of words have no vectors."""
+
+
 def nearest_words(
-    words: Sequence[str], vectors: NDArray[np.float32], asked: Sequence[str], count: int
+    words: Sequence[str],
+    vectors: NDArray[np.float32],
+    asked: Sequence[str],
+    count: int,
+    unknown: Callable[[str], NDArray[np.float32] | None] = no_vector,
 ) -> dict[str, list[tuple[str, float]]]:
     """The `count` words of highest cosine similarity to each asked word, which is not its own.
 
-    words V, vectors (V, D).
+    words V, vectors (V, D). `unknown` gives a word that is none of them a vector (D,), or none: then it
+    is left out.
 
     >>> nearest_words(["a", "b", "c"], np.array([[1, 0], [1, 1], [-1, 0]], np.float32), ["a"], 1)
     {'a': [('b', 0.7071067690849304)]}
@@ -93,9 +118,23 @@ def nearest_words(
         if word in number:
             cosine = unit @ unit[number[word]]  # (V,)
             cosine[number[word]] = -np.inf
-            best = np.argsort(-cosine, kind="stable")[:count]
-            found[word] = [(words[n], float(cosine[n])) for n in best if cosine[n] > -np.inf]
+        elif (vector := unknown(word)) is not None:
+            cosine = unit @ vector / max(float(np.linalg.norm(vector)), 1e-12)
+        else:
+            continue
+        best = np.argsort(-cosine, kind="stable")[:count]
+        found[word] = [(words[n], float(cosine[n])) for n in best if cosine[n] > -np.inf]
     return found
+
+
+def of_pieces(
+    table: NDArray[np.float32] | None, subwords: Any
+) -> Callable[[str], NDArray[np.float32] | None]:
+    """What gives an unknown word its vector: its pieces' rows of the table (buckets, D), if there is one."""
+    if table is None or subwords is None:
+        return no_vector
+    pieces = check(Subwords, subwords, "embeddings.subwords")
+    return lambda word: vector_of(word, table, pieces)
 
 
 def surest_mistakes(predictions: pd.DataFrame, count: int, raw: Path) -> list[Mistake]:
@@ -110,6 +149,35 @@ def surest_mistakes(predictions: pd.DataFrame, count: int, raw: Path) -> list[Mi
     )
     reviews = [texts[name] for name in ids]
     return list(map(Mistake, ids, labels, guesses, chances, reviews))
+
+
+def reasons(chain: Chain, words: Sequence[str], mistakes: Sequence[Mistake]) -> list[Reason] | None:
+    """How the logit of each mistake comes about: the second label's of two, else the predicted one's.
+    None where the classifier takes a maximum, of which no word has a share.
+
+    `words` (V,) are the vocabulary's. The shares of equal words and n-grams are summed.
+    """
+    found = []
+    between = " " if chain.tokeniser.by_word else ""
+    logits = chain.logits([mistake.text for mistake in mistakes])  # (N, 1 or L)
+    for mistake, every in zip(mistakes, logits.tolist(), strict=True):
+        column = chain.labels.index(mistake.predicted) if len(every) > 1 else 0
+        read = chain.ids([mistake.text])
+        ids = read.ids[0, : int(read.lengths[0])]  # (T,)
+        try:
+            spans = chain.model.shares(ids)
+        except ValueError:
+            return None
+        sums: dict[str, float] = defaultdict(float)
+        tokens = [words[number] for number in ids.tolist()]
+        for start, end, share in spans:
+            sums[between.join(tokens[start:end])] += float(share[column])
+        # What is equal but for the last bits goes by its letters.
+        ordered = sorted(sums.items(), key=lambda item: (-round(abs(item[1]), 6), item[0]))
+        others = sum((share for _, share in ordered[STRONGEST:]), 0.0)
+        bias = float(chain.model.bias()[column])
+        found.append(Reason(ordered[:STRONGEST], others, bias, every[column]))
+    return found
 
 
 class Alteration(NamedTuple):
@@ -318,17 +386,31 @@ def main(
     metrics: Path,
     labels: Path,
     raw: Path,
+    tokeniser: Path,
     vocabulary: Path,
     embeddings: Path,
     projection: Path,
+    classifier: Path,
     predictions: Path,
     robustness_pairs: Path,
     report: Path,
 ) -> None:
     choices = read_params(params, "report", Params)
+    everything = read_yaml(params)
+    prepare(0, 1, "cpu")  # nothing is drawn; shares are sums, and shall not depend on the machine's cores
     facts = {stage: read_json(metrics / f"{stage}.json") for stage in STAGES[:-1]}
-    words: list[str] = pd.read_parquet(vocabulary, columns=["token"])["token"].tolist()[UNK + 1 :]
-    vectors = load_file(embeddings)["embeddings"][UNK + 1 :]
+    tokens: list[str] = pd.read_parquet(vocabulary, columns=["token"])["token"].tolist()
+    words = tokens[UNK + 1 :]
+    tables = load_file(embeddings)
+    near = nearest_words(
+        words,
+        tables["embeddings"][UNK + 1 :],
+        choices.words,
+        choices.neighbours,
+        of_pieces(tables.get("subwords"), everything["embeddings"]["subwords"]),
+    )
+    chain = Chain.load(tokeniser, vocabulary, classifier, labels)
+    mistakes = surest_mistakes(pd.read_parquet(predictions), choices.mistakes, raw)
     points = pd.read_parquet(projection).head(choices.points)
     shares = list(facts["projection"]["explained"].values())
     roc = read_rows(metrics / "evaluation_roc.csv")
@@ -353,9 +435,9 @@ def main(
     }
     page = render(
         {
-            "params": read_yaml(params),
+            "params": everything,
             "facts": facts,
-            "labels": read_json(labels)["labels"],
+            "labels": chain.labels,
             "splits": SPLITS,
             "labelled": LABELLED,
             "measures": FIGURES,
@@ -364,10 +446,13 @@ def main(
             "slices": read_slices(metrics / "evaluation_slices.csv"),
             "figures": figures,
             "kept": sum(shares[:3]),
-            "neighbours": nearest_words(words, vectors, choices.words, choices.neighbours),
+            "neighbours": near,
+            "unknown": near.keys() - set(words),
             "alterations": alterations(facts["robustness"]["altered"]),
             "wrong_pairs": worst_pairs(robustness_pairs, choices.pairs),
-            "mistakes": surest_mistakes(pd.read_parquet(predictions), choices.mistakes, raw),
+            "mistakes": mistakes,
+            "reasons": reasons(chain, tokens, mistakes),
+            "temperature": chain.model.about.temperature,
             "shown": len(points),
             "plotly": get_plotlyjs(),
         }

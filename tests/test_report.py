@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from html import escape as html_escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.numpy import save_file
 
-from stages import STAGES, report
-from stages.lib.files import write_csv, write_json
+from stages import STAGES, classifier, report
+from stages.classifier import About, Classifier
+from stages.lib.files import sha256, write_csv, write_json
+from stages.lib.nbsvm import NGrams, Runs
+from stages.lib.subwords import bucket
+from stages.robustness import Chain
 
 SHARES = ["accuracy", "accuracy_low", "accuracy_high", "difference_low", "difference_high", "changed"]
 ALTERED = {**dict.fromkeys(SHARES, 0.5), "difference": -0.125}
@@ -29,6 +35,33 @@ def test_neighbours_go_by_cosine_and_leave_the_word_itself_out() -> None:
     assert [word for word, _ in found["a"]] == ["far", "b"]
     assert found["a"][1][1] == pytest.approx(0.5**0.5)
     assert list(found) == ["a"]
+
+
+def test_an_unknown_word_has_the_neighbours_of_its_pieces() -> None:
+    pieces = {"min": 3, "max": 3, "buckets": 1000}
+    table = np.zeros((1000, 2), np.float32)
+    table[[bucket(piece, 1000) for piece in ("<he", "her", "er>")]] = [[0, 3], [0, 3], [3, 3]]  # mean 1, 3
+    unknown = report.of_pieces(table, pieces)
+    vectors = np.array([[1, 0], [0, 5], [2, 2]], np.float32)
+    found = report.nearest_words(["x", "y", "xy"], vectors, ["her", "x", ""], 2, unknown)
+    assert list(found) == ["her", "x"]  # the last is too short to have pieces
+    assert [word for word, _ in found["her"]] == ["y", "xy"]
+    assert [cosine for _, cosine in found["her"]] == pytest.approx([3 / 10**0.5, 4 / 20**0.5])
+    assert [word for word, _ in found["x"]] == ["xy", "y"]
+    for without in (report.of_pieces(None, pieces), report.of_pieces(table, None)):
+        assert not report.nearest_words(["x", "y", "xy"], vectors, ["her"], 2, without)
+
+
+def test_unknown_words_are_marked_in_the_table(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+    paths = write_inputs(tmp_path, ["bad", "good"], "film", "text")
+    asked = {"report": {"words": ["films", "film"]}}
+    assert "unknown, by its pieces" not in page(paths, write_params(**asked))
+    tables = {"embeddings": np.eye(4, 3, dtype=np.float32), "subwords": np.ones((7, 3), np.float32)}
+    save_file(tables, tmp_path / "embeddings.safetensors")
+    pieces = {"subwords": {"min": 3, "max": 4, "buckets": 7}}
+    html = page(paths, write_params(**asked, embeddings=pieces))
+    assert '<th>films<span class="span">unknown, by its pieces</span></th>' in html
+    assert "<th>film</th>" in html
 
 
 def evaluation_facts() -> dict[str, Any]:
@@ -51,6 +84,39 @@ def evaluation_facts() -> dict[str, Any]:
             "calibration": {"before": intervals, "after": intervals},
         }
     }
+
+
+BIGRAMS = NGrams(
+    longest=2,
+    least=1,
+    limit=9,
+    buckets=None,
+    counts="counted",
+    pool="sum",
+    ratios="none",
+    rarity=0.0,
+    decay=1.0,
+)
+
+
+def write_model(folder: Path, labels: list[str], words: list[str], pool: Any = "mean") -> None:
+    """A classifier in which the word of row n has a weight of n, "good" 2 more, and "good good" 5; of
+    label l 1 + l times as much. The bias is 0.5 and the temperature 2."""
+    (folder / "labels.json").write_text(json.dumps({"labels": labels}), encoding="utf-8")
+    (folder / "tokeniser.json").write_text('{"lowercase": true, "unit": "words"}', encoding="utf-8")
+    rows = {"id": range(len(words)), "token": words}
+    pd.DataFrame(rows).to_parquet(folder / "vocabulary.parquet")
+    known = sha256(folder / "vocabulary.parquet")
+    told = About(vocabulary=known, width=4, keep="both", pool=pool, ngrams=BIGRAMS, temperature=2.0)
+    vectors = torch.arange(float(len(words)))[:, None]
+    model = Classifier(vectors, len(labels), True, told)
+    scale = torch.arange(1.0, len(model.bias()) + 1)
+    model.linear.weight.data = scale[:, None].repeat(1, model.linear.weight.shape[1])
+    model.linear.bias.data = torch.full_like(scale, 0.5)
+    good = words.index("good")
+    keys = torch.tensor([good, good * len(words) + good])
+    model.ngrams = Runs(torch.tensor([[2.0], [5.0]]) * scale, keys, BIGRAMS, len(words))
+    classifier.save(folder / "classifier.safetensors", model)
 
 
 def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[Path]:
@@ -90,10 +156,9 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
     parts = ["slice", "part", "reviews", "accuracy", "low", "high", "difference"]
     slices = [("all", "all", 4, 0.5, 0.25, 0.75, 0.0), ("group", word, 3, 0.9, 0.8, 1.0, 0.4)]
     write_csv(metrics / "evaluation_slices.csv", parts, [*slices, ("group", "z", 1, 0.4, 0.35, 0.9, -0.1)])
-    (folder / "labels.json").write_text(json.dumps({"labels": labels}), encoding="utf-8")
     pq.write_table(pa.table({"id": ["1", "2"], "text": [text, "fine"]}), folder / "raw.parquet")
     words = ["<pad>", "<unk>", word, "good"]
-    pd.DataFrame({"token": words}).to_parquet(folder / "vocabulary.parquet")
+    write_model(folder, labels, words)
     save_file({"embeddings": np.eye(4, 3, dtype=np.float32)}, folder / "embeddings.safetensors")
     axes = {axis: [0.0, 1.0] for axis in "xyz"}
     pd.DataFrame({"token": words[2:], **axes}).to_parquet(folder / "projection.parquet")
@@ -104,9 +169,11 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
     pair = {"id": word, "kind": "negation", **dict(sides), "probability_a": 0.25, "probability_b": 0.75}
     pd.DataFrame([{**pair, "right": False}]).to_parquet(folder / "robustness_pairs.parquet")
     names = (
+        "tokeniser.json",
         "vocabulary.parquet",
         "embeddings.safetensors",
         "projection.parquet",
+        "classifier.safetensors",
         "predictions.parquet",
         "robustness_pairs.parquet",
     )
@@ -190,7 +257,7 @@ def test_a_chosen_threshold_stands_beside_one_half(tmp_path: Path, write_params:
 def test_three_labels_have_a_row_each(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     labels = ["bad", "fair", "good"]
     paths = write_inputs(tmp_path, labels[::2], "film", "text")
-    write_json(paths[1], {"labels": labels})
+    write_model(tmp_path, labels, ["<pad>", "<unk>", "film", "good"])
     kinds = dict.fromkeys(["precision", "recall", "f1"], 0.25)
     facts = evaluation_facts()
     del facts["at_half"]
@@ -225,11 +292,99 @@ def test_the_surest_mistakes_come_first(tmp_path: Path) -> None:
     assert [m.text for m in report.surest_mistakes(table, 9, raw)] == ["C", "A", "D"]
 
 
+WORDS = ["<pad>", "<unk>", "film", "good", "and"]
+
+
+def chain_in(folder: Path, labels: list[str], pool: str = "mean") -> Chain:
+    write_model(folder, labels, WORDS, pool)
+    names = ("tokeniser.json", "vocabulary.parquet", "classifier.safetensors", "labels.json")
+    return Chain.load(*(folder / name for name in names))
+
+
+def mistake(text: str, predicted: str = "good") -> report.Mistake:
+    return report.Mistake("1", "bad", predicted, 0.9, text)
+
+
+def test_the_shares_of_a_review_by_hand(tmp_path: Path) -> None:
+    chain = chain_in(tmp_path, ["bad", "good"])
+    # Cut to "good good" and "and film": each word a quarter of its row's number.
+    (why,) = report.reasons(chain, WORDS, [mistake("Good good film film film and film")]) or []
+    good = 2 * (3 / 4 + 2)  # two words, and the n-gram of one twice
+    shares = [("good", good), ("good good", 5.0), ("and", 1.0), ("film", 0.5)]
+    assert why == report.Reason(shares, others=0, bias=0.5, logit=12.5)
+    (why,) = report.reasons(chain, WORDS, [mistake("")]) or []
+    assert why == report.Reason([], 0, 0.5, 0.5)
+
+
+def test_of_more_labels_the_predicted_one_is_explained(tmp_path: Path) -> None:
+    chain = chain_in(tmp_path, ["bad", "fair", "good"])
+    found = report.reasons(chain, WORDS, [mistake("and", "fair"), mistake("and film strange", "good")]) or []
+    assert [why.shares for why in found] == [[("and", 8.0)], [("and", 4.0), ("film", 2.0), ("<unk>", 1.0)]]
+    assert [why.logit for why in found] == [8.5, 7.5]
+
+
+def test_what_is_not_shown_is_summed_and_equal_shares_go_by_their_letters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = chain_in(tmp_path, ["bad", "good"])
+    monkeypatch.setattr(report, "STRONGEST", 2)
+    for text in ("film film and", "and film film"):
+        (why,) = report.reasons(chain, WORDS, [mistake(text)]) or []
+        assert [word for word, _ in why.shares] == ["and", "film"]  # 4 / 3 each
+    (why,) = report.reasons(chain, WORDS, [mistake("good good film and")]) or []
+    assert [word for word, _ in why.shares] == ["good", "good good"]
+    assert why.others == pytest.approx(1.5)
+    assert sum(share for _, share in why.shares) + why.others + why.bias == pytest.approx(why.logit)
+
+
+def mistakes_part(html: str) -> str:
+    return html[html.index('id="mistakes"') : html.index('id="parameters"')]
+
+
+def test_shares_stand_below_a_mistake(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+    paths = write_inputs(tmp_path, ["bad", "good"], "film", "a good film")
+    told = mistakes_part(page(paths, write_params()))
+    assert "temperature, 2.000" in told
+    assert '<span class="for">good +3.000</span><span class="for">film +0.667</span>' in told
+    assert '<span class="soft">bias +0.500</span><span class="soft">logit +4.500</span>' in told
+    model = classifier.load(tmp_path / "classifier.safetensors")
+    model.linear.weight.data *= -1
+    classifier.save(tmp_path / "classifier.safetensors", model)
+    assert '<span class="against">film -0.667</span>' in mistakes_part(page(paths, write_params()))
+
+
+@pytest.mark.parametrize("pool", ["max", "mean_max"])
+def test_a_maximum_has_no_shares_and_the_page_says_so(
+    tmp_path: Path, write_params: Callable[..., Path], pool: str
+) -> None:
+    paths = write_inputs(tmp_path, ["bad", "good"], "film", "a good film")
+    write_model(tmp_path, ["bad", "good"], ["<pad>", "<unk>", "film", "good"], pool)
+    told = mistakes_part(page(paths, write_params(classifier={"pool": pool})))
+    assert f"pools by maximum ({pool})" in told
+    assert "a good film" in told
+    assert "bias" not in told
+
+
+def test_words_in_shares_stay_text(
+    tmp_path: Path, write_params: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_inputs(tmp_path, [f"a{EVIL}", f"b{EVIL}"], "film", "text")
+    # The tokeniser splits what would be a tag, but an own vocabulary may hold anything.
+    why = report.Reason([(EVIL, 0.5)], others=0.0, bias=0.5, logit=1.0)
+    monkeypatch.setattr(report, "reasons", lambda chain, words, mistakes: [why] * len(mistakes))
+    html = page(paths, write_params())
+    tags = Tags()
+    tags.feed(html)
+    assert not [tag for tag, _ in tags.found if tag == "img"]
+    assert mistakes_part(html).count(f'<span class="for">{html_escape(EVIL)} +0.500</span>') == 1
+
+
 def test_a_page_without_mistakes_or_known_words_says_so(
     tmp_path: Path, write_params: Callable[..., Path]
 ) -> None:
     paths = write_inputs(tmp_path, ["bad", "good"], "film", "text")
-    pd.read_parquet(paths[6]).assign(predicted=["bad", "good"]).to_parquet(paths[6])
+    predictions = tmp_path / "predictions.parquet"
+    pd.read_parquet(predictions).assign(predicted=["bad", "good"]).to_parquet(predictions)
     html = page(paths, write_params(report={"words": ["nowhere"]}))
     assert "None to show." in html
     assert "none of the words in report.words" in html
@@ -242,7 +397,8 @@ def test_alterations_and_wrong_pairs_are_shown(tmp_path: Path, write_params: Cal
     assert part.index("words shuffled") < part.index("typos in 5 % of the letters")
     for told in ("-12.5", "negation", "not a dull film", "1,204 minimal pairs were left out"):
         assert told in part
-    pd.read_parquet(paths[7]).iloc[:0].to_parquet(paths[7])
+    pairs = tmp_path / "robustness_pairs.parquet"
+    pd.read_parquet(pairs).iloc[:0].to_parquet(pairs)
     facts = json.loads((paths[0] / "robustness.json").read_text())
     write_json(paths[0] / "robustness.json", {**facts, "pairs": {}, "pairs_left_out": 0})
     assert "inimal pairs" not in page(paths, write_params())
