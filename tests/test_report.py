@@ -350,7 +350,9 @@ def test_shares_stand_below_a_mistake(tmp_path: Path, write_params: Callable[...
     model = classifier.load(tmp_path / "classifier.safetensors")
     model.linear.weight.data *= -1
     classifier.save(tmp_path / "classifier.safetensors", model)
-    assert '<span class="against">film -0.667</span>' in mistakes_part(page(paths, write_params()))
+    told = mistakes_part(page(paths, write_params()))  # by magnitude still
+    ordered = '<span class="for">good +1.000</span><span class="against">film -0.667</span>'
+    assert f'{ordered}<span class="against">&lt;unk&gt; -0.333</span>' in told
 
 
 @pytest.mark.parametrize("pool", ["max", "mean_max"])
