@@ -501,11 +501,13 @@ def test_the_share_of_words_lost_is_the_one_that_was_asked_for() -> None:
     assert not torch.equal(first.ids, second.ids)  # drawn anew
 
 
+@pytest.mark.parametrize("tuning", ["fine_tuned", "frozen"])
 def test_word_dropout_changes_what_is_learnt_and_repeats_itself(
-    tmp_path: Path, write_params: Callable[..., Path]
+    tmp_path: Path, write_params: Callable[..., Path], tuning: str
 ) -> None:
     plain, once, again = (
-        weights_of(trained(tmp_path, write_params, word_dropout=share)[0]) for share in (0, 0.5, 0.5)
+        weights_of(trained(tmp_path, write_params, word_dropout=share, tuning=tuning)[0])
+        for share in (0, 0.5, 0.5)
     )
     assert not torch.equal(plain["linear.weight"], once["linear.weight"])
     assert all(torch.equal(once[name], again[name]) for name in once)
