@@ -298,7 +298,7 @@ def markdown(found: dict[str, Any]) -> str:
     parts.append(f"{' and '.join(LOWER)} are better when lower.")
     if test := found.get("mcnemar"):
         parts.append(
-            f"A alone is right on {test['only_a_right']:,} rows, B alone on {test['only_b_right']:,}: "
+            f"Rows that A alone has right: {test['only_a_right']:,}; B alone: {test['only_b_right']:,}. "
             f"p = {test['p']:.3g} (McNemar, exact, two-sided)."
         )
     parts.append("## What differs")
