@@ -12,6 +12,7 @@ too. With two threads its runs differ from each other.
 """
 
 import json
+import random
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -52,17 +53,22 @@ class Trained(NamedTuple):
 
 
 def write_lines(folder: Path) -> None:
-    """data/tokens.parquet as a file of lines for each split."""
-    files = {split: lines_of(folder, split).open("w", encoding="utf-8") for split in LABELLED}
+    """data/tokens.parquet as a file of lines for each split, in an order drawn once.
+
+    The reviews lie sorted by label, and fastText learns from one line after the other: as they lie it
+    would forget the first label over the last (76 % instead of 88 on IMDb).
+    """
+    lines: dict[str, list[str]] = {split: [] for split in LABELLED}
     for batch in read_batches(folder / "data/tokens.parquet", ["label", "split", "tokens"]):
         texts = pc.binary_join(batch["tokens"], " ").to_pylist()
         for split, label, text in zip(
             batch["split"].to_pylist(), batch["label"].to_pylist(), texts, strict=True
         ):
-            if split in files:
-                files[split].write(f"{MARK}{label} {text}\n")
-    for file in files.values():
-        file.close()
+            if split in lines:
+                lines[split].append(f"{MARK}{label} {text}\n")
+    for split, found in lines.items():
+        random.Random(1).shuffle(found)
+        lines_of(folder, split).write_text("".join(found), encoding="utf-8")
 
 
 def lines_of(folder: Path, split: str) -> Path:

@@ -9,6 +9,13 @@ The mean is taken over the real words only: padding is nothing, and counts for n
 labels there is one logit, the log-odds of the second, and binary cross-entropy; with more there is
 one logit a label, and cross-entropy over their softmax.
 
+A mean cannot tell "not good" from "good, not". Beside it stands a second, simpler embedding, of runs
+of words with one number a logit each (stages/lib/nbsvm.py). Each part is trained alone and they are
+added, each with its say: learnt together, the runs would explain the train reviews before the vectors
+had to. All of it is a sum, so that every word's and run's share of a logit is known (`shares`).
+
+    logit = say * line(mean of vectors) + say * mean of run weights + bias
+
     Iyyer et al. 2015, "Deep Unordered Composition Rivals Syntactic Methods for Text Classification"
 
     python -m stages.classifier params.yaml data/tensors.safetensors data/embeddings.safetensors \\
