@@ -168,12 +168,15 @@ def test_peers_get_each_splits_words_and_labels_and_nothing_else(tmp_path: Path)
     write_tokens(tmp_path)
     classifier_peers.write_lines(tmp_path)
     found = {
-        split: classifier_peers.read_lines(classifier_peers.lines_of(tmp_path, split)) for split in LABELLED
+        split: sorted(
+            zip(*classifier_peers.read_lines(classifier_peers.lines_of(tmp_path, split)), strict=True)
+        )
+        for split in LABELLED
     }
     assert found == {
-        "train": (["__label__1", "__label__0"], ["good fine film", "bad film"]),
-        "validation": (["__label__0"], [""]),
-        "test": (["__label__1", "__label__0"], ["good .", "bad bad ."]),
+        "train": [("__label__0", "bad film"), ("__label__1", "good fine film")],
+        "validation": [("__label__0", "")],
+        "test": [("__label__0", "bad bad ."), ("__label__1", "good .")],
     }
 
 
