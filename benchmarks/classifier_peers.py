@@ -56,7 +56,7 @@ def write_lines(folder: Path) -> None:
     """data/tokens.parquet as a file of lines for each split, in an order drawn once.
 
     The reviews lie sorted by label, and fastText learns from one line after the other: as they lie it
-    would forget the first label over the last (76 % instead of 88 on IMDb).
+    would forget the first label over the last.
     """
     lines: dict[str, list[str]] = {split: [] for split in LABELLED}
     for batch in read_batches(folder / "data/tokens.parquet", ["label", "split", "tokens"]):

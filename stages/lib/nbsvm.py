@@ -111,7 +111,7 @@ def learn_ngrams(
     flat, lengths = unpadded(train.ids, train.lengths)
     if about.buckets:
         keys = np.zeros(0, np.int64)
-        present = incidence(flat, lengths, about.longest, words, Buckets(about.buckets), threads).T.tocsr()
+        present = incidence(flat, lengths, about.longest, words, Buckets(about.buckets)).T.tocsr()
     else:
         keys, present = learn(flat, lengths, about.longest, words, about.least, about.limit, threads)
     often = np.diff(present.indptr)  # (F,) reviews

@@ -165,9 +165,7 @@ def learn(
     return keys, places
 
 
-def incidence(
-    flat: Ints, lengths: Ints, longest: int, words: int, finder: Finder, threads: int = 1
-) -> csr_matrix:
+def incidence(flat: Ints, lengths: Ints, longest: int, words: int, finder: Finder) -> csr_matrix:
     """How often each review has each n-gram: (N, F)."""
     found = [(finder.find(keys), review) for keys, review in runs(flat, lengths, longest, words)]
     column, row = (np.concatenate(parts) for parts in zip(*found, strict=True))
