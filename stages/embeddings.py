@@ -25,8 +25,9 @@ from the noise distribution count ** noise_power?
 Speed comes from the shape of the work, not from another mathematics:
 
     block   P neighbouring positions. All their pairs are scored by one matrix product, and those
-            outside a centre's window masked out. A block shares its noise words, each weighted so
-            that the expected gradient is that of K drawn for every pair.
+            outside a centre's window masked out.
+    group   some neighbouring blocks, which share their noise words, each weighted so that the
+            expected gradient is that of K drawn for every pair.
     step    S blocks at once. The gradients, two more products, are written out below.
     round   the steps that a worker takes, one thread to a worker, on a copy of the rows it needs.
             Then what all workers changed goes into the tables, in the order of their numbers: so no
@@ -66,7 +67,8 @@ from stages.lib.vectors import read_vectors
 from stages.lib.wordsets import measure, read_wordset
 
 BLOCK = 16  # P: positions scored together; longer blocks waste products outside the windows
-SHARED = {"skipgram": 48, "cbow": 8}  # noise words that a block shares; fewer estimate more coarsely
+GROUP = {"skipgram": 4, "cbow": 1}  # blocks that share their noise words
+SHARED = {"skipgram": 32, "cbow": 8}  # noise words that they share; fewer estimate more coarsely
 STEP = {"skipgram": 32, "cbow": 64}  # S: blocks a step; longer steps are faster and use staler rows
 ROUND = 1024  # blocks a round at most; longer rounds waste less on copies and merge staler rows
 WIDER = {"cpu": 1, "cuda": 4}  # so many times longer steps and rounds: a GPU has room for them
@@ -119,7 +121,7 @@ class Predictions(NamedTuple):
     inputs: Tensor  # (B, I) rows of the `in` table
     mix: Tensor | None  # (B, P, I) each position's shares of the inputs; None: position i is input i
     targets: Tensor  # (B, R) rows of the `out` table
-    true: Tensor  # (B, P, R) 1.0 where the target is true of the position, else 0.0
+    true: Tensor  # (B, P, R) 1.0 where the target is true of the position; or (B, P, 1): of target i alone
 
 
 def skipgram(blocks: Blocks) -> Predictions:
@@ -131,12 +133,11 @@ def cbow(blocks: Blocks) -> Predictions:
     """The mean of the context words predicts the centre."""
     count = blocks.near.sum(-1, keepdim=True)  # (B, P, 1)
     mean = blocks.near / count.clamp(min=1)  # (B, P, C)
-    itself = torch.eye(blocks.centres.shape[1]).to(count) * (count > 0)  # (B, P, P)
-    return Predictions(blocks.contexts, mean, blocks.centres, itself)
+    return Predictions(blocks.contexts, mean, blocks.centres, (count > 0).to(mean))
 
 
 class Step(NamedTuple):
-    """S blocks of predictions with their noise.
+    """S blocks of predictions in G groups, with their noise.
 
     `rate`, minus the learning rate in training, is in the weights already: so the gradients come
     out as the changes to make, and no pass over them is needed.
@@ -144,11 +145,13 @@ class Step(NamedTuple):
 
     inputs: Tensor  # (S, I) rows of the `in` table
     mix: Tensor | None  # (S, P, I)
-    both: Tensor  # (S, R + K) rows of the `out` table: the targets, then the noise
-    true: Tensor  # (S, P, R) times rate
-    owed: Tensor  # (S, P, 1) the weight of each noise word, times rate
+    targets: Tensor  # (S, R) rows of the `out` table
+    noise: Tensor  # (G, K) rows of the `out` table
+    true: Tensor  # (S, P, R) or (S, P, 1), times rate
+    owed: Tensor  # (G, S P / G, 1) the weight of each noise word, times rate
     calm_inputs: Tensor  # (S, I, 1) how much each row heeds its gradient
-    calm_both: Tensor | None  # (S, 1, R + K) None: in full
+    calm_targets: Tensor | None  # like true, with P of 1 where that has R; None: in full
+    calm_noise: Tensor | None  # (G, 1, K)
     rate: float
     most: float  # gradients that a row may take
 
@@ -161,13 +164,13 @@ class Update(NamedTuple):
 
 
 # A loss takes hidden (S, P, D), the out table (V, D), the step and whether to tell the loss; it
-# returns the change of hidden, the update of `out`, and the loss.
-Loss = Callable[[Tensor, Tensor, Step, bool], tuple[Tensor, Update, Tensor]]
+# returns the change of hidden, the updates of `out`, and the loss.
+Loss = Callable[[Tensor, Tensor, Step, bool], tuple[Tensor, list[Update], Tensor]]
 
 
 def changes(
     table: Tensor, out: Tensor, step: Step, loss: Loss, watch: bool = False
-) -> tuple[Update, Update, Tensor]:
+) -> tuple[Update, list[Update], Tensor]:
     """The gradients of the loss times `step.rate`, for both tables, and the loss if it is asked for."""
     rows = look_up(table, step.inputs)  # (S, I, D)
     hidden = rows if step.mix is None else step.mix.bmm(rows)  # (S, P, D)
@@ -176,36 +179,42 @@ def changes(
     return Update(step.inputs, d_inputs.mul_(step.calm_inputs)), d_out, value
 
 
-def negative_sampling(hidden: Tensor, out: Tensor, step: Step, watch: bool) -> tuple[Tensor, Update, Tensor]:
+def negative_sampling(
+    hidden: Tensor, out: Tensor, step: Step, watch: bool
+) -> tuple[Tensor, list[Update], Tensor]:
     """Tells true words from noise: binary logistic regression, `negatives` to one."""
-    rows = look_up(out, step.both)  # (S, R + K, D)
-    scores = hidden.bmm(rows.transpose(1, 2))  # (S, P, R + K)
-    split = step.true.shape[2]
-    targets, noise = scores[:, :, :split], scores[:, :, split:]
+    groups = hidden.view(len(step.noise), -1, hidden.shape[2])  # (G, S P / G, D)
+    targets, noise = look_up(out, step.targets), look_up(out, step.noise)  # (S, R, D), (G, K, D)
+    apiece = step.true.shape[2] == 1  # a target of its own for each position: no product of all with all
+    scores = (hidden * targets).sum(-1, keepdim=True) if apiece else hidden.bmm(targets.transpose(1, 2))
+    against = groups.bmm(noise.transpose(1, 2))  # (G, S P / G, K)
     value = hidden.new_zeros(()) if not watch else (
-        (softplus(-targets) * step.true).sum() + (softplus(noise) * step.owed).sum()
+        (softplus(-scores) * step.true).sum() + (softplus(against) * step.owed).sum()
     ) / step.rate  # fmt: skip
-    slope = scores.sigmoid_()  # d softplus(s) / ds; the sign of s tells true from noise
-    targets.sub_(1).mul_(step.true)
-    noise.mul_(step.owed)
-    d_hidden = slope.bmm(rows)
-    if step.calm_both is not None:
-        slope.mul_(step.calm_both)
-    return d_hidden, Update(step.both, slope.transpose(1, 2).bmm(hidden)), value
+    pull = scores.sigmoid_().sub_(1).mul_(step.true)  # d softplus(-s) / ds
+    push = against.sigmoid_().mul_(step.owed)  # d softplus(s) / ds
+    d_hidden = pull * targets if apiece else pull.bmm(targets)
+    d_hidden.view_as(groups).baddbmm_(push, noise)
+    if step.calm_targets is not None and step.calm_noise is not None:
+        pull.mul_(step.calm_targets)
+        push.mul_(step.calm_noise)
+    d_targets = pull * hidden if apiece else pull.transpose(1, 2).bmm(hidden)
+    d_noise = push.transpose(1, 2).bmm(groups)
+    return d_hidden, [Update(step.targets, d_targets), Update(step.noise, d_noise)], value
 
 
-def softmax(hidden: Tensor, out: Tensor, step: Step, watch: bool) -> tuple[Tensor, Update, Tensor]:
+def softmax(hidden: Tensor, out: Tensor, step: Step, watch: bool) -> tuple[Tensor, list[Update], Tensor]:
     """Cross-entropy against all V words: exact, V products a position. Noise plays no part.
 
     Some positions at a time, so that no more than CELLS scores stand in memory.
     """
-    true = step.true / step.rate  # (S, P, R)
-    targets = step.both[:, : true.shape[2]]
+    true = step.true / step.rate  # (S, P, R) or (S, P, 1)
+    targets = step.targets[:, :, None] if true.shape[2] == 1 else step.targets[:, None, :]
     d_hidden = torch.empty_like(hidden)
     d_out = torch.zeros_like(out)
     value = hidden.new_zeros(())
     guessed, seen = out.new_zeros(2, len(out))  # how many gradients are in the sum of each row
-    wanted = targets[:, None, :].expand(true.shape).flatten(0, 1)  # (S P, R)
+    wanted = targets.expand(true.shape).flatten(0, 1)  # (S P, R) or (S P, 1)
     true = true.flatten(0, 1)
     owed = true.sum(-1, keepdim=True)  # (S P, 1)
     flat = hidden.flatten(0, 1)  # (S P, D)
@@ -224,7 +233,7 @@ def softmax(hidden: Tensor, out: Tensor, step: Step, watch: bool) -> tuple[Tenso
         d_out.addmm_(slope.T, flat[part])
     everything = torch.arange(len(out), device=out.device)  # (V,)
     d_out.mul_(calm(torch.maximum(guessed, seen).clamp_(min=1), step.most, 0.0)[:, None])
-    return d_hidden, Update(everything[None], d_out[None]), value
+    return d_hidden, [Update(everything[None], d_out[None])], value
 
 
 def look_up(table: Tensor, rows: Tensor) -> Tensor:
@@ -244,21 +253,27 @@ def calm(count: Tensor, most: float, damping: float) -> Tensor:
 def steps_of(
     predictions: Predictions, noise: Tensor, negatives: int, rate: float, count: int, most: float
 ) -> Iterator[Step]:
-    """B blocks and their noise (B, K) as steps of `count` blocks."""
+    """B blocks, and the noise (B / g, K) of each g of them, as steps of `count` blocks."""
     inputs, mix, targets, true = predictions
     # A position with n true words is owed n * negatives noise words, spread over the shared ones.
     owed = true.sum(-1, keepdim=True) * (rate * negatives / noise.shape[1])
-    both = torch.cat([targets, noise], 1)
+    heed, calm_targets, calm_noise = limits(targets, noise, count / len(inputs), most), None, None
+    if heed is not None:
+        calm_targets = heed[targets].unsqueeze(2 if true.shape[2] == 1 else 1)
+        calm_noise = heed[noise].unsqueeze(1)
+    group = len(inputs) // len(noise)
     parts = (
-        inputs,
-        mix,
-        both,
-        true * rate,
-        owed,
-        calm_inputs(inputs, count, most),
-        limits(both, count, most),
+        (inputs, count),
+        (mix, count),
+        (targets, count),
+        (noise, count // group),
+        (true * rate, count),
+        (owed.view(len(noise), -1, 1), count // group),
+        (calm_inputs(inputs, count, most), count),
+        (calm_targets, count),
+        (calm_noise, count // group),
     )
-    slices = [repeat(None) if part is None else torch.split(part, count) for part in parts]
+    slices = [repeat(None) if part is None else torch.split(part, length) for part, length in parts]
     yield from map(Step, *slices, repeat(rate), repeat(most))
 
 
@@ -269,13 +284,11 @@ def calm_inputs(ids: Tensor, count: int, most: float) -> Tensor:
     return calm(torch.bincount(cell.flatten())[cell].float(), most, DAMPING)[..., None]
 
 
-def limits(ids: Tensor, count: int, most: float) -> Tensor | None:
-    """How much the rows heed that come more than `most` times in a step, on average over the steps:
-    (B, R) -> (B, 1, R), or None where no row comes so often."""
-    often = torch.bincount(ids.flatten()).mul(count / len(ids))
-    if not (often > most).any():
-        return None
-    return (most / often).clamp(max=1)[ids][:, None, :]
+def limits(targets: Tensor, noise: Tensor, share: float, most: float) -> Tensor | None:
+    """How much each row of `out` heeds its gradients, (U,): less than in full where it comes more than
+    `most` times in a step, a step being `share` of all; None where no row comes so often."""
+    often = torch.bincount(torch.cat([targets.flatten(), noise.flatten()])).mul(share)
+    return (most / often).clamp(max=1) if (often > most).any() else None
 
 
 def keep_chance(counts: Tensor, subsample: float) -> Tensor:
@@ -312,11 +325,12 @@ def windows(lengths: Tensor, window: int, generator: torch.Generator) -> tuple[T
     return torch.minimum(reach, place), torch.minimum(reach, after)
 
 
-def blocks_of(ids: Tensor, left: Tensor, right: Tensor, window: int) -> Blocks:
-    """A text (n,) and how far each of its positions sees (n,) as blocks. None sees beyond the text."""
+def blocks_of(ids: Tensor, left: Tensor, right: Tensor, window: int, group: int = 1) -> Blocks:
+    """A text (n,) and how far each of its positions sees (n,) as groups of blocks, the last filled up
+    with <pad>. None sees beyond the text."""
     place = torch.arange(len(ids), device=ids.device)
     left, right = torch.minimum(left, place), torch.minimum(right, place.flip(0))
-    short = -len(ids) % BLOCK
+    short = -len(ids) % (BLOCK * group)
     padded = nn.functional.pad(ids, (window, short + window), value=PAD)
     left, right = (nn.functional.pad(x, (0, short)).view(-1, BLOCK) for x in (left, right))
     # near is 1.0 where -left <= offset < 0 or 0 < offset <= right: two rows looked up and added.
@@ -500,10 +514,12 @@ class Worker:
         p = self.params
         generator = dice(p.seed, "noise", *text.place)
         ids, left, right = (x.to(self.device) for x in text[2:])
-        predictions = {"skipgram": skipgram, "cbow": cbow}[p.objective](blocks_of(ids, left, right, p.window))
-        shared = SHARED[p.objective]
+        group, shared = GROUP[p.objective], SHARED[p.objective]
+        blocks = blocks_of(ids, left, right, p.window, group)
+        predictions = {"skipgram": skipgram, "cbow": cbow}[p.objective](blocks)
         pool = self.noise[torch.randint(len(self.noise), (POOL,), generator=generator)].long()
-        drawn = torch.randint(POOL, (len(predictions.targets), shared), generator=generator).to(self.device)
+        drawn = torch.randint(POOL, (len(blocks.centres) // group, shared), generator=generator)
+        drawn = drawn.to(self.device)
         used_in, (inputs,) = self.renumber(predictions.inputs)
         if p.loss == "softmax":  # all words are targets
             used_out, targets = torch.arange(len(self.out), device=self.device), predictions.targets
@@ -518,8 +534,8 @@ class Worker:
         steps = list(steps_of(predictions, noise, p.negatives, rate, self.step, MOST / workers_of(p)))
         value = 0.0
         for number, step in enumerate(steps):
-            in_update, out_update, lost = changes(table, out, step, loss, watch=number == 0)
-            for copy, update in ((table, in_update), (out, out_update)):
+            in_update, out_updates, lost = changes(table, out, step, loss, watch=number == 0)
+            for copy, update in ((table, in_update), *((out, update) for update in out_updates)):
                 copy.index_add_(0, update.rows.flatten(), update.change.flatten(0, -2))
             if number == 0:
                 value = lost.item()
@@ -579,8 +595,9 @@ def lengths_of(words: int, params: Params) -> tuple[int, int]:
     """Blocks a step and blocks a round, for a text of so many words: few enough that even on a short
     text an epoch has many rounds, and the workers meet often."""
     wider = WIDER[params.device]
-    fair = max(1, words // (BLOCK * ROUNDS * workers_of(params)))
-    step = min(STEP[params.objective] * wider, fair)
+    group = GROUP[params.objective]
+    fair = max(group, words // (BLOCK * ROUNDS * workers_of(params)))
+    step = min(STEP[params.objective] * wider, fair) // group * group
     return step, min(ROUND * wider, fair) // step * step
 
 

@@ -77,8 +77,11 @@ def test_the_toy_table_knows_its_neighbours() -> None:
     assert near["good"][0][1] == pytest.approx(by_hand, abs=1e-6)
 
 
-def random_step(objective: Objective, seed: int, blocks: int, positions: int, window: int) -> Drawn:
-    """Tables of random numbers, random blocks, and the step that an objective makes of them."""
+def random_step(
+    objective: Objective, seed: int, groups: int, group: int, positions: int, window: int
+) -> Drawn:
+    """Tables of random numbers, random groups of blocks, and the step that an objective makes of them."""
+    blocks = groups * group
     generator = torch.Generator().manual_seed(seed)
     table = torch.randn(V, D, generator=generator, dtype=torch.float64)
     out = torch.randn(V, D, generator=generator, dtype=torch.float64)
@@ -86,7 +89,7 @@ def random_step(objective: Objective, seed: int, blocks: int, positions: int, wi
     near = torch.rand(blocks, positions, contexts.shape[1], generator=generator) < 0.3
     # A word is no context of its own.
     near[:, torch.arange(positions), torch.arange(positions) + window] = False
-    noise = torch.randint(2, V, (blocks, 3), generator=generator)
+    noise = torch.randint(2, V, (groups, 3), generator=generator)
     text = Blocks(contexts[:, window : window + positions], contexts, near.double())
     predictions = objective(text)
     (step,) = embeddings.steps_of(predictions, noise, NEGATIVES, -0.5, blocks, 1e9)
@@ -98,6 +101,7 @@ def textbook(
 ) -> Tensor:
     """The loss as it is written in the papers: one prediction after the other, left to autograd."""
     total = torch.zeros((), dtype=torch.float64)
+    group = len(drawn.text.centres) // len(drawn.noise)
     for block, (centres, contexts, near) in enumerate(zip(*drawn.text, strict=True)):
         for centre, is_near in zip(centres, near.bool(), strict=True):
             context = contexts[is_near]
@@ -109,35 +113,45 @@ def textbook(
                 if loss is softmax:  # over all words but padding
                     total = total + cross_entropy((out.weight @ hidden)[None, 1:], word[None] - 1)
                 else:
-                    noise = out(drawn.noise[block]) @ hidden
+                    noise = out(drawn.noise[block // group]) @ hidden
                     total = total - logsigmoid(out(word) @ hidden) - NEGATIVES * logsigmoid(-noise).mean()
     return total
 
 
-def dense(update: embeddings.Update) -> Tensor:
+def dense(*updates: embeddings.Update) -> Tensor:
     whole = torch.zeros(V, D, dtype=torch.float64)
-    return whole.index_add_(0, update.rows.flatten(), update.change.flatten(0, -2))
+    for rows, change in updates:
+        whole.index_add_(0, rows.flatten(), change.flatten(0, -2))
+    return whole
 
 
 @pytest.mark.parametrize("objective", [skipgram, cbow])
 @pytest.mark.parametrize("loss", [negative_sampling, softmax])
 @given(
     seed=st.integers(0, 10_000),
-    blocks=st.integers(1, 3),
+    groups=st.integers(1, 3),
+    group=st.integers(1, 3),
     positions=st.integers(1, 6),
     window=st.integers(1, 3),
     cells=st.sampled_from([1, 5 * V, 1 << 22]),
 )
 @settings(max_examples=20, deadline=None)
 def test_the_written_out_gradient_is_autograds(
-    objective: Objective, loss: Loss, seed: int, blocks: int, positions: int, window: int, cells: int
+    objective: Objective,
+    loss: Loss,
+    seed: int,
+    groups: int,
+    group: int,
+    positions: int,
+    window: int,
+    cells: int,
 ) -> None:
-    drawn = random_step(objective, seed, blocks, positions, window)
+    drawn = random_step(objective, seed, groups, group, positions, window)
     with pytest.MonkeyPatch.context() as patch:  # every row heeds its gradients in full
         patch.setattr(embeddings, "calm", lambda count, most, damping: torch.ones_like(count))
         patch.setattr(embeddings, "CELLS", cells)
         step = drawn.step._replace(calm_inputs=torch.ones_like(drawn.step.calm_inputs))
-        in_update, out_update, value = embeddings.changes(drawn.table, drawn.out, step, loss, True)
+        in_update, out_updates, value = embeddings.changes(drawn.table, drawn.out, step, loss, True)
     table = nn.Embedding.from_pretrained(drawn.table.clone(), freeze=False)
     out = nn.Embedding.from_pretrained(drawn.out.clone(), freeze=False)
     wanted = textbook(objective, loss, table, out, drawn)
@@ -145,7 +159,7 @@ def test_the_written_out_gradient_is_autograds(
     if wanted.requires_grad:
         wanted.backward()
         assert torch.allclose(dense(in_update), -0.5 * table.weight.grad)
-        assert torch.allclose(dense(out_update), -0.5 * out.weight.grad)
+        assert torch.allclose(dense(*out_updates), -0.5 * out.weight.grad)
 
 
 @given(lengths=st.lists(st.integers(0, 40), min_size=1, max_size=8).filter(any), window=st.integers(1, 6))
@@ -212,11 +226,32 @@ def test_inputs_heed_their_gradients_by_how_often_they_come_in_a_step() -> None:
 
 
 def test_targets_heed_all_their_gradients_up_to_a_limit() -> None:
-    ids = torch.tensor([[1, 2, 2, 2], [2, 2, 2, 3]])
-    assert embeddings.limits(ids, 1, 3.0) is None
-    limits = embeddings.limits(ids, 1, 1.5)  # row 2 comes three times in each step of one block
-    assert limits is not None
-    assert limits[:, 0].tolist() == [[1, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 1]]
+    targets, noise = torch.tensor([[1, 2, 2], [2, 2, 3]]), torch.tensor([[2], [2]])
+    assert embeddings.limits(targets, noise, 1 / 2, 3.0) is None
+    heed = embeddings.limits(targets, noise, 1 / 2, 1.5)  # row 2 comes three times in each of two steps
+    assert heed is not None
+    assert heed.tolist() == [1, 1, 0.5, 1]
+
+
+@pytest.mark.parametrize("objective", [skipgram, cbow])
+def test_a_row_that_comes_too_often_heeds_less_of_each_gradient(objective: Objective) -> None:
+    drawn = random_step(objective, 1, 2, 2, 4, 2)
+    half = torch.full((V,), 0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embeddings, "limits", lambda *_: half)
+        (less,) = embeddings.steps_of(objective(drawn.text), drawn.noise, NEGATIVES, -0.5, 4, 1e9)
+    full_in, full_out, _ = embeddings.changes(drawn.table, drawn.out, drawn.step, negative_sampling)
+    in_update, out_updates, _ = embeddings.changes(drawn.table, drawn.out, less, negative_sampling)
+    assert torch.equal(dense(in_update), dense(full_in))
+    assert torch.allclose(dense(*out_updates), dense(*full_out) / 2)
+
+
+def test_a_text_is_filled_up_to_whole_groups_of_blocks_that_predict_nothing() -> None:
+    far = torch.full((20,), 2)
+    centres, _, near = blocks_of(torch.arange(2, 22), far, far, 2, group=4)
+    assert centres.shape == (4, embeddings.BLOCK)
+    assert not centres.flatten()[20:].any()
+    assert not near.flatten(0, 1)[20:].any()
 
 
 def test_what_workers_learnt_is_added_where_rare_and_averaged_where_common() -> None:
