@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from stages.lib import ngrams
 from stages.lib.command import Refusal
-from stages.lib.ngrams import ABSENT, Buckets, Table, hashed, incidence, known_runs, learn, runs, table_of
+from stages.lib.ngrams import ABSENT, Buckets, Table, hashed, incidence, learn, runs, table_of
 
 Ints = NDArray[np.int64]
 
@@ -46,7 +46,7 @@ def runs_of(review: list[int], longest: int) -> list[tuple[int, ...]]:
 
 def test_the_numbers_of_runs_by_hand() -> None:
     flat, lengths = flat_of([[3, 7, 4], [], [5], [3, 7]])
-    found = [(run.keys.tolist(), run.reviews.tolist()) for run in runs(flat, lengths, 3, 10)]
+    found = [(keys.tolist(), review.tolist()) for keys, review in runs(flat, lengths, 3, 10)]
     assert found == [
         ([3, 7, 4, 5, 3, 7], [0, 0, 0, 2, 3, 3]),
         ([37, 74, 37], [0, 0, 3]),
@@ -57,7 +57,7 @@ def test_the_numbers_of_runs_by_hand() -> None:
 def test_a_run_longer_than_all_reviews_and_no_reviews_are_nothing() -> None:
     for reviews in ([[1]], [[]], []):
         found = list(runs(*flat_of(reviews), 4, 10))
-        assert [len(run.keys) for run in found] == [len(reviews and reviews[0]), 0, 0, 0]
+        assert [len(keys) for keys, _ in found] == [len(reviews and reviews[0]), 0, 0, 0]
 
 
 @given(reviews=REVIEWS, longest=st.integers(1, 5))
@@ -65,7 +65,7 @@ def test_a_run_longer_than_all_reviews_and_no_reviews_are_nothing() -> None:
 def test_no_run_goes_from_one_review_to_the_next(reviews: list[list[int]], longest: int) -> None:
     found = list(runs(*flat_of(reviews), longest, V))
     assert len(found) == longest
-    told = Counter((int(r), int(k)) for run in found for k, r in zip(run.keys, run.reviews, strict=True))
+    told = Counter((int(r), int(k)) for keys, review in found for k, r in zip(keys, review, strict=True))
     wanted = Counter((n, key_of(run)) for n, review in enumerate(reviews) for run in runs_of(review, longest))
     assert told == wanted
 
@@ -76,7 +76,7 @@ def test_different_runs_never_share_a_number(words: int, data: st.DataObject) ->
     longest = next(n for n in range(8, 0, -1) if words**n < 2**63)
     word = st.sampled_from(sorted({1, 2 % words or 1, words // 2 or 1, words - 1}))
     review = data.draw(st.lists(word | st.integers(1, words - 1), max_size=12))
-    keys = np.concatenate([run.keys for run in runs(*flat_of([review]), longest, words)])
+    keys = np.concatenate([keys for keys, _ in runs(*flat_of([review]), longest, words)])
     met: dict[int, tuple[int, ...]] = {}
     for key, run in zip(keys.tolist(), runs_of(review, longest), strict=True):
         assert key == key_of(run, words) > 0
@@ -90,7 +90,7 @@ def test_different_runs_never_share_a_number(words: int, data: st.DataObject) ->
 def test_runs_that_do_not_fit_into_63_bits_are_refused(words: int, longest: int, fits: bool) -> None:
     flat, lengths = flat_of([[words - 1] * 8])
     if fits:
-        keys = list(runs(flat, lengths, longest, words))[-1].keys
+        keys, _ = list(runs(flat, lengths, longest, words))[-1]
         assert keys[0] == words**longest - 1 < 2**63
         return
     told = rf"^ngrams\.longest: found {longest} with {words} words; .* among (\d+) words: lower it"
@@ -151,7 +151,7 @@ def test_a_bucket_is_the_same_on_every_machine_and_in_range() -> None:
 
 
 def test_buckets_are_about_as_full_as_each_other() -> None:
-    keys = np.concatenate([run.keys for run in runs(np.arange(1, 4001), np.array([4000]), 2, 5000)])
+    keys = np.concatenate([keys for keys, _ in runs(np.arange(1, 4001), np.array([4000]), 2, 5000)])
     often = np.bincount(Buckets(100).find(keys), minlength=100)
     assert often.min() > 40
     assert often.max() < 160
@@ -214,29 +214,6 @@ def test_counts_are_scikit_learns(longest: int, least: int) -> None:
     found = incidence(*flat_of(fresh), longest, 500, Table(keys))
     assert found.shape == (51, len(keys))
     assert (found != peer.transform(texts[1])[:, columns]).nnz == 0
-
-
-@given(reviews=REVIEWS, least=st.integers(1, 3), limit=st.integers(1, 40))
-@settings(deadline=None)
-def test_with_a_run_all_shorter_ones_in_it_are_learnt(
-    reviews: list[list[int]], least: int, limit: int
-) -> None:
-    keys = set(learn(*flat_of(reviews), 3, V, least, limit)[0].tolist())
-    for review in reviews:
-        for run in runs_of(review, 3):
-            if key_of(run) in keys:
-                assert {key_of(part) for part in runs_of(list(run), 3)} <= keys
-
-
-@given(reviews=REVIEWS, fresh=REVIEWS)
-@settings(deadline=None)
-def test_memory_is_asked_for_runs_alone_both_of_whose_ends_it_knows(
-    reviews: list[list[int]], fresh: list[list[int]]
-) -> None:
-    table = Table(learn(*flat_of(reviews), 3, V, 1, 10**9)[0])
-    rows = table.find(np.array([key_of(run) for review in fresh for run in runs_of(review, 3)], np.int64))
-    found = [row for row, _ in known_runs(*flat_of(fresh), 3, V, table)]
-    assert sorted(np.concatenate(found).tolist()) == sorted(rows[rows != ABSENT].tolist())
 
 
 @given(reviews=REVIEWS, rows=st.integers(2, 30))

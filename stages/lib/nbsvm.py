@@ -18,7 +18,7 @@ from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from stages.lib.ngrams import Buckets, Finder, Table, incidence, known_runs, learn
+from stages.lib.ngrams import ABSENT, Buckets, Finder, Table, incidence, learn, runs
 from stages.lib.params import Section
 from stages.lib.reviews import Reviews, logits_for, losses_of, unpadded
 
@@ -77,10 +77,10 @@ class Runs(nn.Module):
         table = incidence(flat, count, self.about.longest, self.words, self.finder)
         weight = pooled_runs(table, self.about).toarray()[0] / np.maximum(table.toarray()[0], 1)  # (F,)
         found = []
-        known = known_runs(flat, count, self.about.longest, self.words, self.finder)
-        for order, (rows, run) in enumerate(known, 1):
-            for row, place in zip(rows.tolist(), run.places.tolist(), strict=True):
-                found.append(Share(place, place + order, self.weight[row] * float(weight[row])))
+        for order, (keys, _) in enumerate(runs(flat, count, self.about.longest, self.words), 1):
+            for place, row in enumerate(self.finder.find(keys).tolist()):
+                if row != ABSENT:
+                    found.append(Share(place, place + order, self.weight[row] * float(weight[row])))
         return found
 
 

@@ -11,7 +11,7 @@ were learnt, as quickly as memory answers.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,7 @@ ABSENT = -1
 
 
 class Finder(Protocol):
-    """What knows the rows of n-grams. One that knows a run of words knows all shorter runs in it: as
-    many reviews have them, and more."""
+    """What knows the rows of n-grams."""
 
     rows: int  # F
 
@@ -46,30 +45,29 @@ class Table:
         """Keys (F,), all different and above 0; the first gets row 0."""
         self.rows = len(keys)
         self.bits = max(4, int(2 * len(keys)).bit_length())  # at most half full
-        self.keys = np.zeros(1 << self.bits, np.int64)  # 0: an empty slot
-        self.row_of = np.zeros(1 << self.bits, np.int32)
+        # A key and its row stand side by side: memory is asked once for both. Key 0 is an empty slot.
+        self.slots = np.zeros((1 << self.bits, 2), np.int64)
         row, slot = np.arange(len(keys)), self._home(keys)
         while len(row):
-            free = self.keys[slot] == 0
-            self.keys[slot[free]] = keys[row[free]]  # of several in one slot the last stays
-            placed = self.keys[slot] == keys[row]
-            self.row_of[slot[placed]] = row[placed]
+            free = self.slots[slot, 0] == 0
+            self.slots[slot[free], 0] = keys[row[free]]  # of several in one slot the last stays
+            placed = self.slots[slot, 0] == keys[row]
+            self.slots[slot[placed], 1] = row[placed]
             row, slot = row[~placed], self._next(slot[~placed])
 
     def find(self, keys: Ints) -> Ints:
         """The row of each key, or ABSENT: (M,) -> (M,)."""
         slot = self._home(keys)
-        there = self.keys.take(slot)
-        found = self.row_of.take(slot).astype(np.int64)
+        there, found = self.slots.take(slot, 0).T
         other = there != keys
         found[other] = ABSENT
         asked = np.flatnonzero(other & (there != 0))  # another key lives here: look next door
         slot = slot[asked]
         while len(asked):
             slot = self._next(slot)
-            there = self.keys.take(slot)
+            there, row = self.slots.take(slot, 0).T
             mine = there == keys[asked]
-            found[asked[mine]] = self.row_of.take(slot[mine])
+            found[asked[mine]] = row[mine]
             on = ~mine & (there != 0)
             asked, slot = asked[on], slot[on]
         return found
@@ -104,21 +102,13 @@ def hashed(keys: Ints, bits: int) -> Ints:
     return (mixed >> np.uint64(64 - bits)).astype(np.int64)
 
 
-class Runs(NamedTuple):
-    """All runs of so many words, M of them, in the order of the text."""
-
-    keys: Ints  # (M,)
-    reviews: Ints  # (M,) whose they are
-    places: Ints  # (M,) where they begin
-
-
-def runs(flat: Ints, lengths: Ints, longest: int, words: int) -> Iterator[Runs]:
-    """The runs of one word, those of two and so on to `longest`.
+def runs(flat: Ints, lengths: Ints, longest: int, words: int) -> Iterator[tuple[Ints, Ints]]:
+    """(keys, reviews) of all runs of one word, of two and so on to `longest`.
 
     `flat` holds the row numbers of reviews one after the other, `lengths` (N,) how many each has,
     `words` is V. Raises Refusal where the largest key would not fit.
 
-    >>> [run.keys.tolist() for run in runs(np.array([3, 7, 4]), np.array([2, 1]), 2, 10)]
+    >>> [keys.tolist() for keys, _ in runs(np.array([3, 7, 4]), np.array([2, 1]), 2, 10)]
     [[3, 7, 4], [37]]
     """
     if words**longest >= 2**63:
@@ -135,7 +125,7 @@ def runs(flat: Ints, lengths: Ints, longest: int, words: int) -> Iterator[Runs]:
         for later in range(1, order):
             keys = keys * words + flat[later : later + count]
         inside = review[:count] == review[order - 1 :][:count]  # no run goes from one review to the next
-        yield Runs(keys[inside], review[:count][inside], np.flatnonzero(inside))
+        yield keys[inside], review[:count][inside]
 
 
 def learn(
@@ -154,12 +144,13 @@ def learn(
     """
     tall = len(lengths)
 
-    def known(run: Runs) -> tuple[Ints, csr_matrix]:
-        ordered = np.sort(run.keys)
+    def known(run: tuple[Ints, Ints]) -> tuple[Ints, csr_matrix]:
+        keys, review = run
+        ordered = np.sort(keys)
         first = first_of_each(ordered)
         often = np.diff(first, append=len(ordered)) >= least  # there are no more reviews than places
         candidates = ordered[first[often]]
-        places = table_of(Table(candidates).find(run.keys), run.reviews, len(candidates), tall)
+        places = table_of(Table(candidates).find(keys), review, len(candidates), tall)
         kept = np.diff(places.indptr) >= least
         return candidates[kept], places[kept]
 
@@ -175,27 +166,9 @@ def learn(
 
 def incidence(flat: Ints, lengths: Ints, longest: int, words: int, finder: Finder) -> csr_matrix:
     """How often each review has each n-gram: (N, F)."""
-    found = [(row, run.reviews) for row, run in known_runs(flat, lengths, longest, words, finder)]
+    found = [(finder.find(keys), review) for keys, review in runs(flat, lengths, longest, words)]
     column, row = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return table_of(row, column, len(lengths), finder.rows)
-
-
-def known_runs(
-    flat: Ints, lengths: Ints, longest: int, words: int, finder: Finder
-) -> Iterator[tuple[Ints, Runs]]:
-    """The runs that `finder` knows, and their rows (M,), by how many words they have.
-
-    Memory answers slowly, so it is not asked for a run of which it does not know both ends.
-    """
-    known = np.ones(len(flat) + 1, bool)  # whether the run is, one word shorter, that begins at a place
-    for run in runs(flat, lengths, longest, words):
-        asked = Runs(*(part[known[run.places] & known[run.places + 1]] for part in run))
-        row = finder.find(asked.keys)
-        there = row != ABSENT
-        row, run = row[there], Runs(*(part[there] for part in asked))
-        known[:] = False
-        known[run.places] = True
-        yield row, run
 
 
 def table_of(row: Ints, column: Ints, tall: int, wide: int) -> csr_matrix:
