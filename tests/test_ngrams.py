@@ -137,7 +137,7 @@ def test_a_table_of_no_key_and_of_one() -> None:
 
 def test_a_table_is_at_most_half_full() -> None:
     for count in (1, 7, 8, 9, 1000):
-        assert len(Table(np.arange(1, count + 1)).keys) >= 2 * count
+        assert len(Table(np.arange(1, count + 1)).slots) >= 2 * count
 
 
 def test_a_bucket_is_the_same_on_every_machine_and_in_range() -> None:
