@@ -58,6 +58,7 @@ class Table:
     def find(self, keys: Ints) -> Ints:
         """The row of each key, or ABSENT: (M,) -> (M,)."""
         slot = self._home(keys)
+        found: Ints
         there, found = self.slots.take(slot, 0).T
         other = there != keys
         found[other] = ABSENT
