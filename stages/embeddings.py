@@ -69,6 +69,7 @@ from stages.lib.wordsets import measure, read_wordset
 BLOCK = 16  # P: positions scored together; longer blocks waste products outside the windows
 GROUP = {"skipgram": 4, "cbow": 1}  # blocks that share their noise words
 SHARED = {"skipgram": 32, "cbow": 8}  # noise words that they share; fewer estimate more coarsely
+OWN = {"skipgram": 48, "cbow": 8}  # noise words of a block on a short text: few words, shared, overshoot
 STEP = {"skipgram": 32, "cbow": 64}  # S: blocks a step; longer steps are faster and use staler rows
 ROUND = 1024  # blocks a round at most; longer rounds waste less on copies and merge staler rows
 WIDER = {"cpu": 1, "cuda": 4}  # so many times longer steps and rounds: a GPU has room for them
@@ -492,9 +493,12 @@ class Change(NamedTuple):
 class Worker:
     """One thread's share: it learns from a round of text on a copy of the rows that it needs."""
 
-    def __init__(self, words: Words, out: Tensor, noise: Tensor, step: int, params: Params) -> None:
-        """`step` is in blocks. The tables are read here; `meet` alone changes them."""
-        self.words, self.out, self.noise, self.step, self.params = words, out, noise, step, params
+    def __init__(
+        self, words: Words, out: Tensor, noise: Tensor, step: int, group: int, params: Params
+    ) -> None:
+        """`step` and `group` are in blocks. The tables are read here; `meet` alone changes them."""
+        self.words, self.out, self.noise, self.params = words, out, noise, params
+        self.step, self.group = step, group
         self.device = out.device
         self.is_used = torch.zeros(len(out), dtype=torch.bool, device=self.device)
         self.place = torch.empty(len(out), dtype=torch.int64, device=self.device)
@@ -514,11 +518,11 @@ class Worker:
         p = self.params
         generator = dice(p.seed, "noise", *text.place)
         ids, left, right = (x.to(self.device) for x in text[2:])
-        group, shared = GROUP[p.objective], SHARED[p.objective]
-        blocks = blocks_of(ids, left, right, p.window, group)
+        shared = (OWN if self.group == 1 else SHARED)[p.objective]
+        blocks = blocks_of(ids, left, right, p.window, self.group)
         predictions = {"skipgram": skipgram, "cbow": cbow}[p.objective](blocks)
         pool = self.noise[torch.randint(len(self.noise), (POOL,), generator=generator)].long()
-        drawn = torch.randint(POOL, (len(blocks.centres) // group, shared), generator=generator)
+        drawn = torch.randint(POOL, (len(blocks.centres) // self.group, shared), generator=generator)
         drawn = drawn.to(self.device)
         used_in, (inputs,) = self.renumber(predictions.inputs)
         if p.loss == "softmax":  # all words are targets
@@ -591,14 +595,17 @@ def workers_of(params: Params) -> int:
     return params.threads if params.device == "cpu" else 1
 
 
-def lengths_of(words: int, params: Params) -> tuple[int, int]:
-    """Blocks a step and blocks a round, for a text of so many words: few enough that even on a short
-    text an epoch has many rounds, and the workers meet often."""
+def lengths_of(words: int, params: Params) -> tuple[int, int, int]:
+    """Blocks a step, blocks a round and blocks that share noise, for a text of so many words.
+
+    On a short text few enough that an epoch has many rounds, and the workers meet often; and each
+    block has noise of its own.
+    """
     wider = WIDER[params.device]
-    group = GROUP[params.objective]
-    fair = max(group, words // (BLOCK * ROUNDS * workers_of(params)))
-    step = min(STEP[params.objective] * wider, fair) // group * group
-    return step, min(ROUND * wider, fair) // step * step
+    fair = max(1, words // (BLOCK * ROUNDS * workers_of(params)))
+    step = min(STEP[params.objective] * wider, fair)
+    group = GROUP[params.objective] if fair >= ROUND else 1
+    return step, min(ROUND * wider, fair) // step * step, group
 
 
 def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkpoint) -> Curve:
@@ -612,8 +619,8 @@ def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkp
     chance = keep_chance(known, params.subsample)
     noise = noise_table(known, params.noise_power)
     threads = workers_of(params)
-    step_blocks, round_blocks = lengths_of(int(counts.sum()), params)
-    workers = [Worker(words, out, noise, step_blocks, params) for _ in range(threads)]
+    step_blocks, round_blocks, group = lengths_of(int(counts.sum()), params)
+    workers = [Worker(words, out, noise, step_blocks, group, params) for _ in range(threads)]
     total = int(counts.sum()) * params.epochs
     top = LR[params.objective] if params.lr == "auto" else params.lr
     curve = Curve(total)
