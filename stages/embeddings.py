@@ -66,10 +66,17 @@ from stages.lib.training import Device, prepare
 from stages.lib.vectors import read_vectors
 from stages.lib.wordsets import measure, read_wordset
 
+
+class Sharing(NamedTuple):
+    """So many neighbouring blocks share so many noise words."""
+
+    blocks: int  # g
+    words: int  # K
+
+
 BLOCK = 16  # P: positions scored together; longer blocks waste products outside the windows
-GROUP = {"skipgram": 4, "cbow": 1}  # blocks that share their noise words
-SHARED = {"skipgram": 32, "cbow": 8}  # noise words that they share; fewer estimate more coarsely
-OWN = {"skipgram": 48, "cbow": 8}  # noise words of a block on a short text: few words, shared, overshoot
+SHARING = {"skipgram": Sharing(4, 32), "cbow": Sharing(1, 8)}  # fewer words estimate more coarsely
+OWN = {"skipgram": Sharing(1, 48), "cbow": Sharing(1, 8)}  # on a short text, which evens out less of that
 STEP = {"skipgram": 32, "cbow": 64}  # S: blocks a step; longer steps are faster and use staler rows
 ROUND = 1024  # blocks a round at most; longer rounds waste less on copies and merge staler rows
 WIDER = {"cpu": 1, "cuda": 4}  # so many times longer steps and rounds: a GPU has room for them
@@ -137,6 +144,11 @@ def cbow(blocks: Blocks) -> Predictions:
     return Predictions(blocks.contexts, mean, blocks.centres, (count > 0).to(mean))
 
 
+def apiece(true: Tensor) -> bool:
+    """Whether each position has one target, its own: then no product of all with all is needed."""
+    return true.shape[2] == 1
+
+
 class Step(NamedTuple):
     """S blocks of predictions in G groups, with their noise.
 
@@ -175,9 +187,9 @@ def changes(
     """The gradients of the loss times `step.rate`, for both tables, and the loss if it is asked for."""
     rows = look_up(table, step.inputs)  # (S, I, D)
     hidden = rows if step.mix is None else step.mix.bmm(rows)  # (S, P, D)
-    d_hidden, d_out, value = loss(hidden, out, step, watch)
+    d_hidden, out_updates, value = loss(hidden, out, step, watch)
     d_inputs = d_hidden if step.mix is None else step.mix.transpose(1, 2).bmm(d_hidden)  # (S, I, D)
-    return Update(step.inputs, d_inputs.mul_(step.calm_inputs)), d_out, value
+    return Update(step.inputs, d_inputs.mul_(step.calm_inputs)), out_updates, value
 
 
 def negative_sampling(
@@ -186,20 +198,20 @@ def negative_sampling(
     """Tells true words from noise: binary logistic regression, `negatives` to one."""
     groups = hidden.view(len(step.noise), -1, hidden.shape[2])  # (G, S P / G, D)
     targets, noise = look_up(out, step.targets), look_up(out, step.noise)  # (S, R, D), (G, K, D)
-    apiece = step.true.shape[2] == 1  # a target of its own for each position: no product of all with all
-    scores = (hidden * targets).sum(-1, keepdim=True) if apiece else hidden.bmm(targets.transpose(1, 2))
+    own = apiece(step.true)
+    scores = (hidden * targets).sum(-1, keepdim=True) if own else hidden.bmm(targets.transpose(1, 2))
     against = groups.bmm(noise.transpose(1, 2))  # (G, S P / G, K)
     value = hidden.new_zeros(()) if not watch else (
         (softplus(-scores) * step.true).sum() + (softplus(against) * step.owed).sum()
     ) / step.rate  # fmt: skip
     pull = scores.sigmoid_().sub_(1).mul_(step.true)  # d softplus(-s) / ds
     push = against.sigmoid_().mul_(step.owed)  # d softplus(s) / ds
-    d_hidden = pull * targets if apiece else pull.bmm(targets)
+    d_hidden = pull * targets if own else pull.bmm(targets)
     d_hidden.view_as(groups).baddbmm_(push, noise)
     if step.calm_targets is not None and step.calm_noise is not None:
         pull.mul_(step.calm_targets)
         push.mul_(step.calm_noise)
-    d_targets = pull * hidden if apiece else pull.transpose(1, 2).bmm(hidden)
+    d_targets = pull * hidden if own else pull.transpose(1, 2).bmm(hidden)
     d_noise = push.transpose(1, 2).bmm(groups)
     return d_hidden, [Update(step.targets, d_targets), Update(step.noise, d_noise)], value
 
@@ -210,7 +222,7 @@ def softmax(hidden: Tensor, out: Tensor, step: Step, watch: bool) -> tuple[Tenso
     Some positions at a time, so that no more than CELLS scores stand in memory.
     """
     true = step.true / step.rate  # (S, P, R) or (S, P, 1)
-    targets = step.targets[:, :, None] if true.shape[2] == 1 else step.targets[:, None, :]
+    targets = step.targets.unsqueeze(2 if apiece(true) else 1)
     d_hidden = torch.empty_like(hidden)
     d_out = torch.zeros_like(out)
     value = hidden.new_zeros(())
@@ -260,7 +272,7 @@ def steps_of(
     owed = true.sum(-1, keepdim=True) * (rate * negatives / noise.shape[1])
     heed, calm_targets, calm_noise = limits(targets, noise, count / len(inputs), most), None, None
     if heed is not None:
-        calm_targets = heed[targets].unsqueeze(2 if true.shape[2] == 1 else 1)
+        calm_targets = heed[targets].unsqueeze(2 if apiece(true) else 1)
         calm_noise = heed[noise].unsqueeze(1)
     group = len(inputs) // len(noise)
     parts = (
@@ -287,8 +299,10 @@ def calm_inputs(ids: Tensor, count: int, most: float) -> Tensor:
 
 def limits(targets: Tensor, noise: Tensor, share: float, most: float) -> Tensor | None:
     """How much each row of `out` heeds its gradients, (U,): less than in full where it comes more than
-    `most` times in a step, a step being `share` of all; None where no row comes so often."""
-    often = torch.bincount(torch.cat([targets.flatten(), noise.flatten()])).mul(share)
+    `most` times in a step, a step being `share` of all; None where no row comes so often. A noise
+    word comes once to each of the blocks that share it."""
+    shared = noise.repeat_interleave(len(targets) // len(noise), 0)  # (B, K)
+    often = torch.bincount(torch.cat([targets.flatten(), shared.flatten()])).mul(share)
     return (most / often).clamp(max=1) if (often > most).any() else None
 
 
@@ -494,11 +508,11 @@ class Worker:
     """One thread's share: it learns from a round of text on a copy of the rows that it needs."""
 
     def __init__(
-        self, words: Words, out: Tensor, noise: Tensor, step: int, group: int, params: Params
+        self, words: Words, out: Tensor, noise: Tensor, step: int, sharing: Sharing, params: Params
     ) -> None:
-        """`step` and `group` are in blocks. The tables are read here; `meet` alone changes them."""
+        """`step` is in blocks. The tables are read here; `meet` alone changes them."""
         self.words, self.out, self.noise, self.params = words, out, noise, params
-        self.step, self.group = step, group
+        self.step, self.sharing = step, sharing
         self.device = out.device
         self.is_used = torch.zeros(len(out), dtype=torch.bool, device=self.device)
         self.place = torch.empty(len(out), dtype=torch.int64, device=self.device)
@@ -518,12 +532,11 @@ class Worker:
         p = self.params
         generator = dice(p.seed, "noise", *text.place)
         ids, left, right = (x.to(self.device) for x in text[2:])
-        shared = (OWN if self.group == 1 else SHARED)[p.objective]
-        blocks = blocks_of(ids, left, right, p.window, self.group)
+        blocks = blocks_of(ids, left, right, p.window, self.sharing.blocks)
         predictions = {"skipgram": skipgram, "cbow": cbow}[p.objective](blocks)
         pool = self.noise[torch.randint(len(self.noise), (POOL,), generator=generator)].long()
-        drawn = torch.randint(POOL, (len(blocks.centres) // self.group, shared), generator=generator)
-        drawn = drawn.to(self.device)
+        groups = len(blocks.centres) // self.sharing.blocks
+        drawn = torch.randint(POOL, (groups, self.sharing.words), generator=generator).to(self.device)
         used_in, (inputs,) = self.renumber(predictions.inputs)
         if p.loss == "softmax":  # all words are targets
             used_out, targets = torch.arange(len(self.out), device=self.device), predictions.targets
@@ -595,17 +608,18 @@ def workers_of(params: Params) -> int:
     return params.threads if params.device == "cpu" else 1
 
 
-def lengths_of(words: int, params: Params) -> tuple[int, int, int]:
-    """Blocks a step, blocks a round and blocks that share noise, for a text of so many words.
+def plan(words: int, params: Params) -> tuple[int, int, Sharing]:
+    """Blocks a step, blocks a round, and how noise is shared, for a text of so many words.
 
-    On a short text few enough that an epoch has many rounds, and the workers meet often; and each
-    block has noise of its own.
+    On a short text so few blocks that an epoch has many rounds, and the workers meet often; and each
+    block has noise of its own. A step has whole groups, a round whole steps.
     """
     wider = WIDER[params.device]
     fair = max(1, words // (BLOCK * ROUNDS * workers_of(params)))
-    step = min(STEP[params.objective] * wider, fair)
-    group = GROUP[params.objective] if fair >= ROUND else 1
-    return step, min(ROUND * wider, fair) // step * step, group
+    sharing = (OWN if fair < ROUND else SHARING)[params.objective]
+    fair = max(fair, sharing.blocks)
+    step = min(STEP[params.objective] * wider, fair) // sharing.blocks * sharing.blocks
+    return step, min(ROUND * wider, fair) // step * step, sharing
 
 
 def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkpoint) -> Curve:
@@ -619,8 +633,8 @@ def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkp
     chance = keep_chance(known, params.subsample)
     noise = noise_table(known, params.noise_power)
     threads = workers_of(params)
-    step_blocks, round_blocks, group = lengths_of(int(counts.sum()), params)
-    workers = [Worker(words, out, noise, step_blocks, group, params) for _ in range(threads)]
+    step_blocks, round_blocks, sharing = plan(int(counts.sum()), params)
+    workers = [Worker(words, out, noise, step_blocks, sharing, params) for _ in range(threads)]
     total = int(counts.sum()) * params.epochs
     top = LR[params.objective] if params.lr == "auto" else params.lr
     curve = Curve(total)

@@ -231,6 +231,9 @@ def test_targets_heed_all_their_gradients_up_to_a_limit() -> None:
     heed = embeddings.limits(targets, noise, 1 / 2, 1.5)  # row 2 comes three times in each of two steps
     assert heed is not None
     assert heed.tolist() == [1, 1, 0.5, 1]
+    together = embeddings.limits(targets, noise[:1], 1 / 2, 1.5)  # both blocks are pushed by one noise word
+    assert together is not None
+    assert together.tolist() == heed.tolist()
 
 
 @pytest.mark.parametrize("objective", [skipgram, cbow])
@@ -347,6 +350,33 @@ def test_words_of_one_company_come_to_lie_together(
         assert {other in FRUIT for other, _ in found} == {word in FRUIT}
     fruit(**choices, epochs=60)
     assert fruit.bytes() == first
+
+
+def test_words_lie_together_where_blocks_share_noise_and_few_words_come_often(
+    fruit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embeddings, "OWN", embeddings.SHARING)
+    table = fruit(subsample=0, lr=0.025, epochs=60)["embeddings"]
+    first = fruit.bytes()
+    words = pq.read_table(fruit.folder / "vocabulary.parquet")["token"].to_pylist()
+    for word, found in nearest_words(words[2:], table[2:].numpy(), words[2:], 3).items():
+        assert {other in FRUIT for other, _ in found} == {word in FRUIT}
+    fruit(subsample=0, lr=0.025, epochs=60)
+    assert fruit.bytes() == first
+
+
+@pytest.mark.parametrize("objective", ["skipgram", "cbow"])
+@pytest.mark.parametrize("words", [1, 10_000, 10**6, 2 * 10**6, 10**9])
+def test_a_step_has_whole_groups_and_a_round_whole_steps(
+    fruit: Run, objective: str, words: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = embeddings.Params(**yaml.safe_load(fruit.params(objective=objective).read_text())["embeddings"])
+    for own in (embeddings.OWN, embeddings.SHARING):
+        monkeypatch.setattr(embeddings, "OWN", own)
+        step, length, sharing = embeddings.plan(words, params)
+        assert step > 0
+        assert length >= step
+        assert step % sharing.blocks == length % step == 0
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
