@@ -66,17 +66,7 @@ from stages.lib.training import Device, prepare
 from stages.lib.vectors import read_vectors
 from stages.lib.wordsets import measure, read_wordset
 
-
-class Sharing(NamedTuple):
-    """So many neighbouring blocks share so many noise words."""
-
-    blocks: int  # g
-    words: int  # K
-
-
 BLOCK = 16  # P: positions scored together; longer blocks waste products outside the windows
-SHARING = {"skipgram": Sharing(4, 32), "cbow": Sharing(1, 8)}  # fewer words estimate more coarsely
-OWN = {"skipgram": Sharing(1, 48), "cbow": Sharing(1, 8)}  # on a short text, which evens out less of that
 STEP = {"skipgram": 32, "cbow": 64}  # S: blocks a step; longer steps are faster and use staler rows
 ROUND = 1024  # blocks a round at most; longer rounds waste less on copies and merge staler rows
 WIDER = {"cpu": 1, "cuda": 4}  # so many times longer steps and rounds: a GPU has room for them
@@ -113,6 +103,17 @@ class Params(Section):
     threads: int = Field(ge=1, le=1024)  # workers; another number is another order of sums
     device: Device
     wordsets: list[str]  # what people said of words, to measure the vectors by
+
+
+class Sharing(NamedTuple):
+    """So many neighbouring blocks share so many noise words."""
+
+    blocks: int  # g
+    words: int  # K
+
+
+SHARING = {"skipgram": Sharing(4, 32), "cbow": Sharing(1, 8)}  # fewer words estimate more coarsely
+OWN = {"skipgram": Sharing(1, 48), "cbow": Sharing(1, 8)}  # on a short text, which evens out less of that
 
 
 class Blocks(NamedTuple):
