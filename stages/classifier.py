@@ -142,10 +142,14 @@ class Classifier(nn.Module):
         if "max" in self.about.pool:
             return self
         table = self.embedding.weight @ self.linear.weight.T  # (V, 1 or L)
-        mode: Literal["mean", "sum"] = "sum" if self.about.pool == "sum" else "mean"
+        each = torch.ones(len(table)) if self.idf is None else self.idf.clone()  # (V,)
+        each[PAD] = 0
 
         def logits(ids: Tensor, lengths: Tensor) -> Tensor:
-            words = bag(ids, table, mode, None if self.idf is None else self.idf[ids])  # (B, 1 or L)
+            weights = each[ids]  # (B, T); torch sums with weights far faster than around a padding index
+            words = F.embedding_bag(ids, table, mode="sum", per_sample_weights=weights)  # (B, 1 or L)
+            if self.about.pool != "sum":
+                words /= weights.sum(1, keepdim=True).clamp(min=1e-9)
             words += self.linear.bias
             return words if self.ngrams is None else words + self.ngrams(ids, lengths)
 

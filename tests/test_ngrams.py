@@ -14,7 +14,17 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from stages.lib import ngrams
 from stages.lib.command import Refusal
-from stages.lib.ngrams import ABSENT, Buckets, Table, hashed, incidence, learn, runs, table_of
+from stages.lib.ngrams import (
+    ABSENT,
+    Buckets,
+    Table,
+    hashed,
+    incidence,
+    learn,
+    runs,
+    squared_runs,
+    table_of,
+)
 
 Ints = NDArray[np.int64]
 
@@ -70,6 +80,24 @@ def test_no_run_goes_from_one_review_to_the_next(reviews: list[list[int]], longe
     assert told == wanted
 
 
+@given(reviews=REVIEWS, longest=st.integers(1, 5), padding=st.integers(0, 3))
+@settings(deadline=None)
+def test_padded_reviews_have_the_same_runs(reviews: list[list[int]], longest: int, padding: int) -> None:
+    wide = max(map(len, reviews), default=0) + padding
+    ids = np.array([review + [0] * (wide - len(review)) for review in reviews], np.int32)
+    told = Counter(
+        (review, key)
+        for keys, real in squared_runs(ids.reshape(len(reviews), wide), longest, V)
+        for review, row in enumerate(np.where(real, keys, 0).tolist())
+        for key in row
+        if key
+    )
+    found = runs(*flat_of(reviews), longest, V)
+    assert told == Counter(
+        (int(r), int(k)) for keys, review in found for k, r in zip(keys, review, strict=True)
+    )
+
+
 @given(words=st.integers(2, 2**20), data=st.data())
 @settings(deadline=None, max_examples=200)
 def test_different_runs_never_share_a_number(words: int, data: st.DataObject) -> None:
@@ -114,18 +142,31 @@ def test_a_table_finds_what_was_put_in_and_nothing_else(keys: list[int], others:
     assert table.find(np.array(asked, np.int64)).tolist() == [known.get(key, ABSENT) for key in asked]
 
 
-def neighbours(count: int, bits: int, home: int) -> list[int]:
-    """Keys that all want the same slot of a table."""
+def neighbours(count: int, bits: int, bucket: int) -> list[int]:
+    """Keys that a table of so many bits deals to the same bucket."""
     candidates = np.arange(1, 40_000)
-    return candidates[hashed(candidates, bits) == home][:count].tolist()
+    return candidates[hashed(candidates, bits - 2) == bucket][:count].tolist()
 
 
-@pytest.mark.parametrize("home", [3, 31])  # 31 is the last slot: the next is the first
-def test_keys_that_want_the_same_slot_are_told_apart(home: int) -> None:
-    keys = neighbours(14, 5, home)
+@pytest.mark.parametrize("bucket", [0, 3, 7])
+def test_keys_of_one_bucket_get_a_slot_each(bucket: int) -> None:
+    keys = neighbours(14, 5, bucket)
     table = Table(np.array(keys[:12], np.int64))
     assert table.bits == 5
+    assert not np.delete(table.turns, bucket).any()
     assert table.find(np.array(keys)).tolist() == [*range(12), ABSENT, ABSENT]
+
+
+def test_a_table_is_asked_in_any_shape() -> None:
+    table = Table(np.arange(10, 60))
+    asked = np.random.default_rng(0).integers(1, 99, (3, 4, 5))
+    assert (table.find(asked) == np.where((asked >= 10) & (asked < 60), asked - 10, ABSENT)).all()
+
+
+def test_keys_that_find_no_slot_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ngrams, "TURNS", 1)
+    with pytest.raises(Refusal, match=r"^n-grams: \d+ of 1000 found no slot .* lower ngrams.limit$"):
+        Table(np.random.default_rng(0).integers(1, 2**62, 1000))
 
 
 def test_a_table_of_no_key_and_of_one() -> None:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from stages.lib.ngrams import ABSENT, Buckets, Finder, Table, incidence, learn, runs
+from stages.lib.ngrams import ABSENT, Buckets, Finder, Table, incidence, learn, runs, squared_runs
 from stages.lib.params import Section
 from stages.lib.reviews import Reviews, logits_for, losses_of, unpadded
 
@@ -65,10 +66,29 @@ class Runs(nn.Module):
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """(B, T), (B,) -> (B, 1 or L)."""
-        flat, count = unpadded(ids.cpu(), lengths.cpu())
-        table = incidence(flat, count, self.about.longest, self.words, self.finder)
-        logits = torch.from_numpy(pooled_runs(table, self.about) @ self.weight.cpu().numpy())
+        total = torch.zeros(len(ids), self.weight.shape[1])
+        known = torch.zeros(len(ids), 1)
+        for rows in self.rows_of(ids.cpu().numpy()) if len(self.weight) else []:
+            row = torch.from_numpy(rows)  # (B, R)
+            one = (row != ABSENT).float()
+            weight = self.weight.cpu()
+            total += F.embedding_bag(row.clamp(min=0), weight, mode="sum", per_sample_weights=one)
+            known += one.sum(1, keepdim=True)
+        logits = total / known.clamp(min=1) if self.about.pool == "mean" else total
         return logits.to(ids.device)
+
+    def rows_of(self, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+        """The rows of a batch's runs, (B, T) -> (B, R) for each length of run: ABSENT where there is none,
+        and where it is told already."""
+        squares = squared_runs(ids, self.about.longest, self.words)
+        found = [np.where(real, self.finder.find(keys), ABSENT).astype(np.int32) for keys, real in squares]
+        if self.about.buckets:  # where runs of different lengths meet
+            found = [np.concatenate(found, 1)]
+        if self.about.counts == "unique":
+            for rows in found:
+                rows.sort(1)
+                rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = ABSENT
+        return found
 
     def shares(self, ids: Tensor) -> list[Share]:
         """What each known run adds to the logits; one that counts once and occurs twice adds half a

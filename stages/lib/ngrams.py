@@ -17,11 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
+from stages import PAD
 from stages.lib.command import Refusal
 
 Ints = NDArray[np.int64]
+Mixed = NDArray[np.uint64]
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: Knuth's multiplier for hashing
+SECOND = np.uint64(0xD1342543DE82EF95)  # another odd multiplier, of Steele and Vigna 2021
+TURNS = 1 << 16  # at most: half full, a table is done after some tens or hundreds
 ABSENT = -1
 
 
@@ -35,7 +39,11 @@ class Finder(Protocol):
 
 
 class Table:
-    """The rows of known n-grams: a hash table with open addressing, asked for many keys at once.
+    """The rows of known n-grams, asked for many keys at once: a hash table in which no two keys meet.
+
+    A first hash deals the keys to buckets, and a second one deals those of a bucket to slots. It depends
+    on the bucket's turn, which is raised until its keys fall on slots of their own: a key can be in one
+    slot only. Belazzougui, Botelho and Dietzfelbinger 2009, "Hash, Displace, and Compress".
 
     >>> Table(np.array([30, 31])).find(np.array([31, 32])).tolist()
     [1, -1]
@@ -46,38 +54,34 @@ class Table:
         self.rows = len(keys)
         self.bits = max(4, int(2 * len(keys)).bit_length())  # at most half full
         # A key and its row stand side by side: memory is asked once for both. Key 0 is an empty slot.
-        self.slots = np.zeros((1 << self.bits, 2), np.int64)
-        row, slot = np.arange(len(keys)), self._home(keys)
-        while len(row):
-            free = self.slots[slot, 0] == 0
-            self.slots[slot[free], 0] = keys[row[free]]  # of several in one slot the last stays
-            placed = self.slots[slot, 0] == keys[row]
-            self.slots[slot[placed], 1] = row[placed]
-            row, slot = row[~placed], self._next(slot[~placed])
+        self.slots = np.full((1 << self.bits, 2), (0, ABSENT), np.int64)
+        self.turns = np.zeros(1 << self.bits - 2, np.uint16)  # of each bucket
+        mixed, bucket = mix(keys), upper(mix(keys), self.bits - 2)
+        claims = np.zeros(len(self.slots), np.int64)  # the last key that wants a slot gets it
+        row = np.argsort(np.bincount(bucket)[bucket], kind="stable") if len(keys) else np.arange(0)
+        for turn in range(TURNS):
+            if not len(row):
+                return
+            slot = self._slot(mixed[row], np.full(1, turn, np.uint16))
+            claims[slot] = row
+            lost = (claims[slot] != row) | (self.slots[slot, 0] != 0)
+            stuck = np.zeros(len(self.turns), np.bool_)
+            stuck[bucket[row[lost]]] = True  # a bucket's keys are placed together, or wait together
+            waits = stuck[bucket[row]]
+            placed, slot, row = row[~waits], slot[~waits], row[waits]
+            self.slots[slot, 0], self.slots[slot, 1] = keys[placed], placed
+            self.turns[bucket[placed]] = turn
+        raise Refusal(f"n-grams: {len(row)} of {len(keys)} found no slot of their own; lower ngrams.limit")
 
     def find(self, keys: Ints) -> Ints:
-        """The row of each key, or ABSENT: (M,) -> (M,)."""
-        slot = self._home(keys)
-        found: Ints
-        there, found = self.slots.take(slot, 0).T
-        other = there != keys
-        found[other] = ABSENT
-        asked = np.flatnonzero(other & (there != 0))  # another key lives here: look next door
-        slot = slot[asked]
-        while len(asked):
-            slot = self._next(slot)
-            there, row = self.slots.take(slot, 0).T
-            mine = there == keys[asked]
-            found[asked[mine]] = row[mine]
-            on = ~mine & (there != 0)
-            asked, slot = asked[on], slot[on]
-        return found
+        """The row of each key, or ABSENT, in the shape of the keys."""
+        mixed = mix(keys)
+        slot = self._slot(mixed, self.turns.take(upper(mixed, self.bits - 2)))
+        found = self.slots.take(slot, 0)
+        return np.where(found[..., 0] == keys, found[..., 1], ABSENT)
 
-    def _home(self, keys: Ints) -> Ints:
-        return hashed(keys, self.bits)
-
-    def _next(self, slot: Ints) -> Ints:
-        return (slot + 1) & ((1 << self.bits) - 1)
+    def _slot(self, mixed: Mixed, turn: NDArray[np.uint16]) -> Ints:
+        return upper((turn * GOLDEN ^ mixed) * SECOND, self.bits)
 
 
 class Buckets:
@@ -95,12 +99,22 @@ class Buckets:
         return hashed(keys, 31) * self.rows >> 31
 
 
-def hashed(keys: Ints, bits: int) -> Ints:
-    """The upper bits of a multiplicative hash, the same on every machine: (M,) -> (M,)."""
+def mix(keys: Ints) -> Mixed:
+    """Keys in whose upper bits every bit has its say, the same on every machine; no two become one."""
     mixed = keys.astype(np.uint64)
     mixed ^= mixed >> np.uint64(32)
     mixed *= GOLDEN
-    return (mixed >> np.uint64(64 - bits)).astype(np.int64)
+    return mixed
+
+
+def upper(mixed: Mixed, bits: int) -> Ints:
+    """The number that the upper bits make."""
+    return (mixed >> np.uint64(64 - bits)).view(np.int64)
+
+
+def hashed(keys: Ints, bits: int) -> Ints:
+    """A multiplicative hash of so many bits, in the shape of the keys."""
+    return upper(mix(keys), bits)
 
 
 def runs(flat: Ints, lengths: Ints, longest: int, words: int) -> Iterator[tuple[Ints, Ints]]:
@@ -127,6 +141,23 @@ def runs(flat: Ints, lengths: Ints, longest: int, words: int) -> Iterator[tuple[
             keys = keys * words + flat[later : later + count]
         inside = review[:count] == review[order - 1 :][:count]  # no run goes from one review to the next
         yield keys[inside], review[:count][inside]
+
+
+def squared_runs(
+    ids: NDArray[np.int32], longest: int, words: int
+) -> Iterator[tuple[Ints, NDArray[np.bool_]]]:
+    """The same of padded reviews, (N, T): keys (N, T + 1 - n) of all runs of n words, and which of them
+    are real, without padding. The keys are as `runs` has them.
+
+    >>> [keys[real].tolist() for keys, real in squared_runs(np.array([[3, 7], [4, 0]]), 2, 10)]
+    [[3, 7, 4], [37]]
+    """
+    wide = ids.astype(np.int64)
+    keys = wide
+    for order in range(1, min(longest, ids.shape[1]) + 1):
+        if order > 1:
+            keys = keys[:, :-1] * words + wide[:, order - 1 :]
+        yield keys, ids[:, order - 1 :] != PAD  # padding comes last
 
 
 def learn(
