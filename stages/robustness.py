@@ -54,6 +54,7 @@ from stages.raw import clean
 from stages.tensors import rectangle
 from stages.tokens import Tokeniser, ahead, read_tokeniser
 
+TOGETHER = 2048  # texts in work at a time: few enough that two cores end together
 CELLS = 1 << 20  # of a rectangle: a review of 100,000 words shall not widen 4,095 short ones
 UNALTERED = "unaltered"
 KINDS = ("negation", "intensity", "contrast", "irrelevant")
@@ -137,7 +138,7 @@ class Chain:
 
     def logits(self, texts: Sequence[str]) -> Tensor:
         """(N, 1 or L) raw logits of any number of texts."""
-        batches = (texts[first : first + BATCH] for first in range(0, len(texts), BATCH))
+        batches = (texts[first : first + TOGETHER] for first in range(0, len(texts), TOGETHER))
         found = list(ahead(lambda texts: self.score(self.lists(texts)), batches))
         return torch.cat([torch.empty(0, logits_for(len(self.labels))), *found])
 
