@@ -48,7 +48,7 @@ from stages.lib.files import read_json, sha256, write_json
 from stages.lib.intervals import LEVEL, Interval, wilson
 from stages.lib.params import Section, nearest, read_params
 from stages.lib.reviews import Reviews, logits_for, read_split
-from stages.lib.tables import BATCH, batch_of, read_batches, table_writer
+from stages.lib.tables import batch_of, read_batches, table_writer
 from stages.lib.training import prepare
 from stages.raw import clean
 from stages.tensors import rectangle
@@ -108,6 +108,7 @@ class Chain:
         self.tokeniser = tokeniser
         self.numbers = numbers
         self.model = model
+        self.scorer = model.folded()
         self.labels = labels
 
     @classmethod
@@ -182,7 +183,7 @@ class Chain:
         for block in blocks(np.minimum(lengths[order], width)):
             rows = order[block]
             reviews = self.reviews(lists.take(pa.array(rows)), min(width, longest(lengths[rows])))
-            found.append(score(self.model, reviews, CPU))
+            found.append(score(self.scorer, reviews, CPU))
         return torch.cat(found)[torch.from_numpy(np.argsort(order))]
 
 

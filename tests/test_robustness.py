@@ -136,7 +136,7 @@ def test_neighbours_and_their_number_change_no_probability(
 ) -> None:
     chain, texts = Chain.load(*artefacts(run)), held_out(run)
     whole = chain.probabilities(texts)
-    monkeypatch.setattr("stages.robustness.BATCH", 7)
+    monkeypatch.setattr("stages.robustness.TOGETHER", 7)
     monkeypatch.setattr("stages.robustness.CELLS", 40)
     assert torch.allclose(chain.probabilities(texts), whole, atol=1e-6)
 
