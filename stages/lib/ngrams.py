@@ -56,7 +56,8 @@ class Table:
         # A key and its row stand side by side: memory is asked once for both. Key 0 is an empty slot.
         self.slots = np.full((1 << self.bits, 2), (0, ABSENT), np.int64)
         self.turns = np.zeros(1 << self.bits - 2, np.uint16)  # of each bucket
-        mixed, bucket = mix(keys), upper(mix(keys), self.bits - 2)
+        mixed = mix(keys)
+        bucket = upper(mixed, self.bits - 2)
         claims = np.zeros(len(self.slots), np.int64)  # the last key that wants a slot gets it
         row = np.argsort(np.bincount(bucket)[bucket], kind="stable") if len(keys) else np.arange(0)
         for turn in range(TURNS):
