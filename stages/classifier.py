@@ -142,14 +142,12 @@ class Classifier(nn.Module):
         if "max" in self.about.pool:
             return self
         table = self.embedding.weight @ self.linear.weight.T  # (V, 1 or L)
-        each = torch.ones(len(table)) if self.idf is None else self.idf.clone()  # (V,)
-        each[PAD] = 0
+        mode: Literal["mean", "sum"] = "sum" if self.about.pool == "sum" else "mean"
+        # Weights of one, too: torch sums with weights many times faster than around a padding index.
+        each = torch.ones(len(table)) if self.idf is None else self.idf  # (V,)
 
         def logits(ids: Tensor, lengths: Tensor) -> Tensor:
-            weights = each[ids]  # (B, T); torch sums with weights far faster than around a padding index
-            words = F.embedding_bag(ids, table, mode="sum", per_sample_weights=weights)  # (B, 1 or L)
-            if self.about.pool != "sum":
-                words /= weights.sum(1, keepdim=True).clamp(min=1e-9)
+            words = bag(ids, table, mode, each[ids])  # (B, 1 or L)
             words += self.linear.bias
             return words if self.ngrams is None else words + self.ngrams(ids, lengths)
 
@@ -194,9 +192,9 @@ def bag(
     """
     if weights is None:
         return F.embedding_bag(ids, table, mode=mode, padding_idx=PAD, sparse=few)
-    total = F.embedding_bag(ids, table, mode="sum", padding_idx=PAD, sparse=few, per_sample_weights=weights)
-    say = (weights * (ids != PAD)).sum(1, keepdim=True)  # (B, 1)
-    return total if mode == "sum" else total / say.clamp(min=1e-9)
+    weights = weights * (ids != PAD)
+    total = F.embedding_bag(ids, table, mode="sum", sparse=few, per_sample_weights=weights)
+    return total if mode == "sum" else total / weights.sum(1, keepdim=True).clamp(min=1e-9)
 
 
 def max_pool(vectors: Tensor, lengths: Tensor) -> Tensor:

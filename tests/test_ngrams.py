@@ -20,9 +20,9 @@ from stages.lib.ngrams import (
     Table,
     hashed,
     incidence,
+    keys_of,
     learn,
     runs,
-    squared_runs,
     table_of,
 )
 
@@ -85,10 +85,11 @@ def test_no_run_goes_from_one_review_to_the_next(reviews: list[list[int]], longe
 def test_padded_reviews_have_the_same_runs(reviews: list[list[int]], longest: int, padding: int) -> None:
     wide = max(map(len, reviews), default=0) + padding
     ids = np.array([review + [0] * (wide - len(review)) for review in reviews], np.int32)
+    ids = ids.reshape(len(reviews), wide)
     told = Counter(
         (review, key)
-        for keys, real in squared_runs(ids.reshape(len(reviews), wide), longest, V)
-        for review, row in enumerate(np.where(real, keys, 0).tolist())
+        for order, keys in enumerate(keys_of(ids, longest, V))
+        for review, row in enumerate(np.where(ids[:, order:] == 0, 0, keys).tolist())
         for key in row
         if key
     )

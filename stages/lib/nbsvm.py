@@ -9,6 +9,7 @@ logistic regression: it learns how far to trust each, beside the others.
     Wang and Manning 2012, "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification"
 """
 
+from collections import Counter
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,7 +20,8 @@ from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.lib.ngrams import ABSENT, Buckets, Finder, Table, incidence, learn, runs, squared_runs
+from stages import PAD
+from stages.lib.ngrams import ABSENT, Buckets, Finder, Table, incidence, keys_of, learn
 from stages.lib.params import Section
 from stages.lib.reviews import Reviews, logits_for, losses_of, unpadded
 
@@ -80,8 +82,11 @@ class Runs(nn.Module):
     def rows_of(self, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
         """The rows of a batch's runs, (B, T) -> (B, R) for each length of run: ABSENT where there is none,
         and where it is told already."""
-        squares = squared_runs(ids, self.about.longest, self.words)
-        found = [np.where(real, self.finder.find(keys), ABSENT).astype(np.int32) for keys, real in squares]
+        longest = min(self.about.longest, ids.shape[1])  # torch takes no empty bags
+        found = [
+            np.where(ids[:, order:] == PAD, ABSENT, self.finder.find(keys)).astype(np.int32)  # it ends there
+            for order, keys in enumerate(keys_of(ids, longest, self.words))
+        ]
         if self.about.buckets:  # where runs of different lengths meet
             found = [np.concatenate(found, 1)]
         if self.about.counts == "unique":
@@ -93,15 +98,20 @@ class Runs(nn.Module):
     def shares(self, ids: Tensor) -> list[Share]:
         """What each known run adds to the logits; one that counts once and occurs twice adds half a
         time at each place."""
-        flat, count = unpadded(ids[None], torch.tensor([len(ids)]))
-        table = incidence(flat, count, self.about.longest, self.words, self.finder)
-        weight = pooled_runs(table, self.about).toarray()[0] / np.maximum(table.toarray()[0], 1)  # (F,)
-        found = []
-        for order, (keys, _) in enumerate(runs(flat, count, self.about.longest, self.words), 1):
-            for place, row in enumerate(self.finder.find(keys).tolist()):
-                if row != ABSENT:
-                    found.append(Share(place, place + order, self.weight[row] * float(weight[row])))
-        return found
+        found = [
+            (place, place + order, row)
+            for order, keys in enumerate(keys_of(ids.numpy(), self.about.longest, self.words), 1)
+            for place, row in enumerate(self.finder.find(keys).tolist())
+            if row != ABSENT
+        ]
+        times = Counter(row for _, _, row in found)
+        counted = self.about.counts == "counted"
+        heard = len(found) if counted else len(times)
+        total = heard if self.about.pool == "mean" else 1
+        return [
+            Share(start, end, self.weight[row] / (total if counted else total * times[row]))
+            for start, end, row in found
+        ]
 
 
 def pooled_runs(table: csr_matrix, about: NGrams) -> csr_matrix:

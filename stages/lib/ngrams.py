@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
-from stages import PAD
 from stages.lib.command import Refusal
 
 Ints = NDArray[np.int64]
 Mixed = NDArray[np.uint64]
+Rows = NDArray[np.int32] | NDArray[np.int64]  # of the vocabulary
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: Knuth's multiplier for hashing
 SECOND = np.uint64(0xD1342543DE82EF95)  # another odd multiplier, of Steele and Vigna 2021
@@ -133,32 +133,26 @@ def runs(flat: Ints, lengths: Ints, longest: int, words: int) -> Iterator[tuple[
             f"ngrams.longest: found {longest} with {words} words; runs so long can be told apart among"
             f" {most} words: lower it, or set vocabulary.max_words"
         )
-    flat = flat.astype(np.int64)
     review = np.repeat(np.arange(len(lengths)), lengths)
-    for order in range(1, longest + 1):
-        count = max(0, len(flat) - order + 1)
-        keys = flat[:count]
-        for later in range(1, order):
-            keys = keys * words + flat[later : later + count]
-        inside = review[:count] == review[order - 1 :][:count]  # no run goes from one review to the next
-        yield keys[inside], review[:count][inside]
+    for order, keys in enumerate(keys_of(flat, longest, words)):
+        first, last = review[: len(keys)], review[order:]
+        inside = first == last  # no run goes from one review to the next
+        yield keys[inside], first[inside]
 
 
-def squared_runs(
-    ids: NDArray[np.int32], longest: int, words: int
-) -> Iterator[tuple[Ints, NDArray[np.bool_]]]:
-    """The same of padded reviews, (N, T): keys (N, T + 1 - n) of all runs of n words, and which of them
-    are real, without padding. The keys are as `runs` has them.
+def keys_of(ids: Rows, longest: int, words: int) -> Iterator[Ints]:
+    """The keys of all runs of n words along the last axis, whatever lies there, for each n up to `longest`:
+    (..., T) -> (..., T + 1 - n), or none where T is less than n.
 
-    >>> [keys[real].tolist() for keys, real in squared_runs(np.array([[3, 7], [4, 0]]), 2, 10)]
-    [[3, 7, 4], [37]]
+    >>> [keys.tolist() for keys in keys_of(np.array([[3, 7, 4]]), 2, 10)]
+    [[[3, 7, 4]], [[37, 74]]]
     """
     wide = ids.astype(np.int64)
     keys = wide
-    for order in range(1, min(longest, ids.shape[1]) + 1):
-        if order > 1:
-            keys = keys[:, :-1] * words + wide[:, order - 1 :]
-        yield keys, ids[:, order - 1 :] != PAD  # padding comes last
+    yield keys
+    for order in range(1, longest):
+        keys = keys[..., :-1] * words + wide[..., order:]
+        yield keys
 
 
 def learn(
