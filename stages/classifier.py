@@ -47,10 +47,9 @@ from stages import PAD, TRAIN, VALIDATION
 from stages.lib.command import Refusal, run
 from stages.lib.files import atomic, read_json, sha256, write_csv, write_json
 from stages.lib.nbsvm import NGrams, Runs, Share, learn_ngrams
-from stages.lib.ngrams import Table, incidence
 from stages.lib.params import Section, read_params
 from stages.lib.progress import progress
-from stages.lib.reviews import Reviews, logits_for, losses_of, read_split, unpadded
+from stages.lib.reviews import Reviews, logits_for, losses_of, read_split
 from stages.lib.training import Device, prepare
 
 SCORED = 256  # reviews scored at a time
@@ -448,10 +447,11 @@ def inverse_frequency(reviews: Reviews, words: int) -> Tensor:
 
     Jones 1972, "A statistical interpretation of term specificity". A word of every review says nothing.
     """
-    flat, lengths = unpadded(reviews.ids, reviews.lengths)
-    table = incidence(flat, lengths, 1, words, Table(np.arange(1, words)))
-    often = np.bincount(table.indices + 1, minlength=words)
-    return torch.from_numpy(np.log((len(lengths) + 1) / (often + 1))).float()
+    rows = np.sort(reviews.ids.numpy(), 1)
+    rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = PAD  # of each word of a review one is left
+    often = np.bincount(rows.ravel(), minlength=words)
+    often[PAD] = 0
+    return torch.from_numpy(np.log((len(rows) + 1) / (often + 1))).float()
 
 
 def about(tensors: Path, vocabulary: Path, choices: Params) -> About:
@@ -518,11 +518,11 @@ def main(
     tells = occurring > 1  # else the best choice of anything would be to say that label always
     blend = choices.blend if tells or choices.blend != "validation" else 0.5
     model = Classifier(vectors, len(names), choices.tuning == "frozen", told)
-    if model.idf is not None:
-        model.idf = inverse_frequency(train, len(vectors))
     facts: dict[str, Any] = {}
     epochs: list[Epoch] = []
     if choices.ngrams is None or choices.blend != 1:
+        if model.idf is not None:
+            model.idf = inverse_frequency(train, len(vectors))
         best, epochs, number = fit(model.to(device), train, validation, choices, weights, device)
         model.load_state_dict(best)
         facts = {

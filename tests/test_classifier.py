@@ -129,7 +129,8 @@ def test_two_logits_and_one_tell_the_same_loss() -> None:
 
 
 RUNS = NGrams(
-    longest=2, least=1, limit=99, buckets=None, counts="unique", pool="mean", ratios="none", rarity=0, decay=1
+    longest=2, least=1, limit=99, buckets=None, counts="unique", pool="mean", ending=0,
+    ratios="none", rarity=0, decay=1,
 )  # fmt: skip
 
 

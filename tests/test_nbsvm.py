@@ -30,20 +30,23 @@ from stages.lib.reviews import Reviews, logits_for
 
 V = 9
 PLAIN = NGrams(
-    longest=2, least=1, limit=10**6, buckets=None, counts="unique", pool="sum", ratios="none", rarity=0,
-    decay=1,
+    longest=2, least=1, limit=10**6, buckets=None, counts="unique", pool="sum", ending=0,
+    ratios="none", rarity=0, decay=1,
 )  # fmt: skip
-REVIEW = st.lists(st.integers(1, V - 1), max_size=7)
+REVIEW = st.lists(st.integers(1, V - 1), max_size=7) | st.lists(
+    st.integers(1, V - 1), min_size=8, max_size=32
+)
 ABOUTS = st.builds(
     lambda **choices: PLAIN.model_copy(update=choices),
     longest=st.integers(1, 3),
     buckets=st.sampled_from([None, 5, 1000]),
     counts=st.sampled_from(["unique", "counted"]),
     pool=st.sampled_from(["mean", "sum"]),
+    ending=st.sampled_from([0, 0.5]),
 )
 
 
-def reviews_of(texts: list[list[int]], labels: list[int] | None = None, width: int = 9) -> Reviews:
+def reviews_of(texts: list[list[int]], labels: list[int] | None = None, width: int = 32) -> Reviews:
     rows = torch.zeros(len(texts), width, dtype=torch.int32)
     for row, text in zip(rows, texts, strict=True):
         row[: len(text)] = torch.tensor(text, dtype=torch.int32)
@@ -66,8 +69,10 @@ def pooled(review: list[int], about: NGrams, rows: dict[int, int], wide: int) ->
         finder = Buckets(about.buckets)
         rows = {key: int(finder.find(np.array([key]))[0]) for key in keys_in(review, about.longest)}
     said = np.zeros(wide)
-    for row, times in Counter(rows[k] for k in keys_in(review, about.longest) if k in rows).items():
-        said[row] = times if about.counts == "counted" else 1
+    ending = review[len(review) - len(review) // 10 :]
+    for text, say in ((review, 1), (ending, about.ending)):
+        for row, times in Counter(rows[k] for k in keys_in(text, about.longest) if k in rows).items():
+            said[row] += say * (times if about.counts == "counted" else 1)
     return said / max(1, said.sum()) if about.pool == "mean" else said
 
 
@@ -127,8 +132,25 @@ def test_what_a_review_says_by_hand() -> None:
     }
     for (counts, pool), rows in wanted.items():
         about = PLAIN.model_copy(update={"counts": counts, "pool": pool})
-        assert pooled_runs(table, about).toarray() == pytest.approx(np.array(rows)), (counts, pool)
+        assert pooled_runs(table, None, about).toarray() == pytest.approx(np.array(rows)), (counts, pool)
     assert table.toarray().tolist() == [[2, 1, 0], [0, 0, 0], [0, 0, 4]]  # and it is left as it was
+
+
+def test_what_an_ending_says_by_hand() -> None:
+    table = csr_matrix(np.array([[2, 1, 0]], np.float32))
+    late = csr_matrix(np.array([[2, 0, 0]], np.float32))
+    wanted = {"counted": [2 + 0.5 * 2, 1, 0], "unique": [1 + 0.5, 1, 0]}
+    for counts, row in wanted.items():
+        about = PLAIN.model_copy(update={"counts": counts, "ending": 0.5})
+        assert pooled_runs(table, late, about).toarray()[0].tolist() == row
+
+
+def test_the_ending_is_the_last_tenth() -> None:
+    model, rows = known_runs(PLAIN.model_copy(update={"longest": 1, "ending": 1.0}), 1)
+    (ids, lengths, _) = reviews_of([[3, *[2] * 17, 2, 2], [*[2] * 17, 2, 3, 2], [*[2] * 17, 3, 2, 2]])
+    found = model(ids, lengths)[:, 0].tolist()
+    weight = model.weight[rows[3], 0].item()
+    assert found == pytest.approx([weight, 2 * weight, weight])
 
 
 @given(reviews=st.lists(REVIEW, min_size=1, max_size=4), about=ABOUTS, logits=st.sampled_from([1, 3]))
@@ -241,7 +263,7 @@ def noisy_reviews(labels: int, count: int = 60) -> Reviews:
     truth = draw.integers(0, labels, count)
     texts = []
     for label in truth:
-        words = draw.integers(2, V, draw.integers(0, 6)).tolist()
+        words = draw.integers(2, V, draw.integers(0, 6)).tolist() * int(draw.choice([1, 1, 4]))
         texts.append([*words, 2 + int(label)] if draw.random() < 0.7 else words)
     return reviews_of(texts, truth.tolist())
 
@@ -252,9 +274,10 @@ CHOICES = [
     {"rarity": 0.5},
     {"pool": "mean", "decay": 0.5},
     {"counts": "counted"},
+    {"ending": 0.5},
     {"buckets": 7},
     {"least": 4, "limit": 6, "longest": 3},
-    {"ratios": "weights", "rarity": 0.25, "pool": "mean", "counts": "counted", "buckets": 20},
+    {"ratios": "weights", "rarity": 0.25, "pool": "mean", "counts": "counted", "buckets": 20, "ending": 2},
 ]
 
 

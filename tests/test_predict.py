@@ -44,6 +44,7 @@ BIGRAMS = NGrams(
     counts="unique",
     pool="sum",
     ratios="none",
+    ending=0.0,
     rarity=0.0,
     decay=1.0,
 )

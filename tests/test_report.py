@@ -94,6 +94,7 @@ BIGRAMS = NGrams(
     counts="counted",
     pool="sum",
     ratios="none",
+    ending=0.0,
     rarity=0.0,
     decay=1.0,
 )

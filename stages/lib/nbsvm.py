@@ -6,26 +6,32 @@ logistic regression: it learns how far to trust each, beside the others.
 
     logit = bias + sum of weight[n-gram] * ratio[n-gram] over the n-grams of the review
 
+Where an n-gram stands matters a little, too: a review's verdict comes last, so what starts in its last
+tenth may count for more (`ending`).
+
     Wang and Manning 2012, "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification"
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from pydantic import Field
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages import PAD
-from stages.lib.ngrams import ABSENT, Buckets, Finder, Table, incidence, keys_of, learn
+from stages.lib.ngrams import ABSENT, Buckets, Finder, Ints, Table, incidence, keys_of, learn
 from stages.lib.params import Section
 from stages.lib.reviews import Reviews, logits_for, losses_of, unpadded
 
 STEPS = 40  # of L-BFGS, at most: the loss has flattened long before
+MEMORY = 5  # earlier steps that it remembers; ten cost more time than the steps that they save
+TENTH = 10  # a review's last so many-th is its ending
 
 Floats = NDArray[np.float32]
 
@@ -37,6 +43,7 @@ class NGrams(Section):
     buckets: int | None = Field(ge=2, le=2**31 - 1)  # deal runs to so many rows by a hash; null: a row each
     counts: Literal["unique", "counted"]  # is a run that comes twice in a review worth twice as much?
     pool: Literal["mean", "sum"]  # of a review's runs
+    ending: float = Field(ge=0, le=100)  # how much more a run says that starts in a review's last tenth
     ratios: Literal["weights", "none"]  # how far does Naive Bayes think that a run speaks for a label?
     rarity: float = Field(ge=0, le=1)  # a run in n reviews weighs n ** -rarity: common ones say less
     decay: float = Field(ge=0)  # of the squared weights; more of it trusts single reviews less
@@ -69,31 +76,41 @@ class Runs(nn.Module):
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """(B, T), (B,) -> (B, 1 or L)."""
         total = torch.zeros(len(ids), self.weight.shape[1])
-        known = torch.zeros(len(ids), 1)
-        for rows in self.rows_of(ids.cpu().numpy()) if len(self.weight) else []:
-            row = torch.from_numpy(rows)  # (B, R)
-            one = (row != ABSENT).float()
-            weight = self.weight.cpu()
-            total += F.embedding_bag(row.clamp(min=0), weight, mode="sum", per_sample_weights=one)
-            known += one.sum(1, keepdim=True)
-        logits = total / known.clamp(min=1) if self.about.pool == "mean" else total
+        heard = torch.zeros(len(ids), 1)
+        weight = self.weight.cpu()
+        for rows, say in self.said(ids.cpu().numpy(), lengths.cpu().numpy()) if len(weight) else []:
+            row, each = torch.from_numpy(rows), torch.from_numpy(say)  # (B, R)
+            total += F.embedding_bag(row.clamp(min=0), weight, mode="sum", per_sample_weights=each)
+            heard += each.sum(1, keepdim=True)
+        logits = total / heard.clamp(min=1) if self.about.pool == "mean" else total
         return logits.to(ids.device)
 
-    def rows_of(self, ids: NDArray[np.int32]) -> list[NDArray[np.int32]]:
-        """The rows of a batch's runs, (B, T) -> (B, R) for each length of run: ABSENT where there is none,
-        and where it is told already."""
+    def said(
+        self, ids: NDArray[np.int32], lengths: NDArray[np.int32]
+    ) -> Iterator[tuple[NDArray[np.signedinteger], Floats]]:
+        """The rows of a batch's runs and what each has to say, both (B, R), for each length of run.
+
+        A row is ABSENT, and says nothing, where there is no known run, and where it is told already.
+        """
         longest = min(self.about.longest, ids.shape[1])  # torch takes no empty bags
-        found = [
-            np.where(ids[:, order:] == PAD, ABSENT, self.finder.find(keys)).astype(np.int32)  # it ends there
-            for order, keys in enumerate(keys_of(ids, longest, self.words))
-        ]
+        # A row's number is to be doubled.
+        wide: DTypeLike = np.int32 if self.finder.rows < 2**30 else np.int64
+        found: list[NDArray[np.signedinteger]] = []
+        late: list[NDArray[np.bool_]] = []
+        for order, keys in enumerate(keys_of(ids, longest, self.words)):
+            absent = ids[:, order:] == PAD  # it ends there
+            found.append(np.where(absent, ABSENT, self.finder.find(keys)).astype(wide))
+            late.append(np.arange(keys.shape[1]) >= (lengths - lengths // TENTH)[:, None])
         if self.about.buckets:  # where runs of different lengths meet
-            found = [np.concatenate(found, 1)]
-        if self.about.counts == "unique":
-            for rows in found:
+            found, late = [np.concatenate(found, 1)], [np.concatenate(late, 1)]
+        for rows, is_late in zip(found, late, strict=True):
+            if self.about.counts == "unique":
+                rows = rows * 2 + ~is_late  # the same rows side by side, one of the ending first
                 rows.sort(1)
+                is_late = rows & 1 == 0
+                rows >>= 1
                 rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = ABSENT
-        return found
+            yield rows, (rows != ABSENT) * (1 + np.float32(self.about.ending) * is_late)
 
     def shares(self, ids: Tensor) -> list[Share]:
         """What each known run adds to the logits; one that counts once and occurs twice adds half a
@@ -104,28 +121,51 @@ class Runs(nn.Module):
             for place, row in enumerate(self.finder.find(keys).tolist())
             if row != ABSENT
         ]
-        times = Counter(row for _, _, row in found)
+        ending = len(ids) - len(ids) // TENTH
         counted = self.about.counts == "counted"
-        heard = len(found) if counted else len(times)
-        total = heard if self.about.pool == "mean" else 1
+        times = Counter(row for _, _, row in found)
+        times_late = Counter(row for start, _, row in found if start >= ending)
+        say = [
+            1 / (1 if counted else times[row])
+            + (start >= ending) * self.about.ending / (1 if counted else max(1, times_late[row]))
+            for start, _, row in found
+        ]
+        heard = max(1.0, sum(say)) if self.about.pool == "mean" else 1.0
         return [
-            Share(start, end, self.weight[row] / (total if counted else total * times[row]))
-            for start, end, row in found
+            Share(start, end, self.weight[row] * (each / heard))
+            for (start, end, row), each in zip(found, say, strict=True)
         ]
 
 
-def pooled_runs(table: csr_matrix, about: NGrams) -> csr_matrix:
-    """How much each n-gram has to say in each review, from how often it occurs: (N, F) -> (N, F)."""
-    said = (
-        table
-        if about.counts == "counted"
-        else csr_matrix((np.ones_like(table.data), table.indices, table.indptr), table.shape)
-    )
+def endings(flat: Ints, lengths: Ints) -> tuple[Ints, Ints]:
+    """The last tenth of each review, rounded down: reviews one after the other, and their lengths.
+
+    >>> [part.tolist() for part in endings(np.arange(25), np.array([5, 20]))]
+    [[23, 24], [0, 2]]
+    """
+    short = lengths // TENTH
+    left = np.repeat(lengths.cumsum(), lengths) - np.arange(len(flat))  # words to the review's end
+    return flat[left <= np.repeat(short, lengths)], short
+
+
+def pooled_runs(table: csr_matrix, late: csr_matrix | None, about: NGrams) -> csr_matrix:
+    """How much each n-gram has to say in each review, (N, F), from how often it occurs in the whole,
+    (N, F), and in the ending, (N, F), which None leaves out."""
+    said = heard(table, about.counts)
+    if late is not None:
+        said = said + np.float32(about.ending) * heard(late, about.counts)
     if about.pool == "sum":
         return said
     total = np.asarray(said.sum(1)).ravel()
     share = np.repeat(1 / np.maximum(total, 1), np.diff(said.indptr)).astype(np.float32)
     return csr_matrix((said.data * share, said.indices, said.indptr), said.shape)
+
+
+def heard(table: csr_matrix, counts: str) -> csr_matrix:
+    """How often an n-gram counts, of how often it occurs: each time, or once."""
+    if counts == "counted":
+        return table
+    return csr_matrix((np.ones_like(table.data), table.indices, table.indptr), table.shape)
 
 
 def learn_ngrams(
@@ -141,14 +181,17 @@ def learn_ngrams(
     flat, lengths = unpadded(train.ids, train.lengths)
     if about.buckets:
         keys = np.zeros(0, np.int64)
-        present = incidence(flat, lengths, about.longest, words, Buckets(about.buckets)).T.tocsr()
+        finder: Finder = Buckets(about.buckets)
+        present = incidence(flat, lengths, about.longest, words, finder).T.tocsr()
     else:
         keys, present = learn(flat, lengths, about.longest, words, about.least, about.limit, threads)
+        finder = Table(keys)
+    late = incidence(*endings(flat, lengths), about.longest, words, finder) if about.ending else None
     often = np.diff(present.indptr)  # (F,) reviews
     scale = commonness(often, about.rarity) * np.ones((1, logits_for(labels)), np.float32)  # (F, 1 or L)
     if about.ratios == "weights":
         scale *= log_count_ratios(present, train.labels.numpy(), labels)
-    said = pooled_runs(present.T.tocsr(), about)  # (N, F)
+    said = pooled_runs(present.T.tocsr(), late, about)  # (N, F)
     # A mean is small: weights that are to reach as far would be punished more than those of a sum.
     typical = np.float32(often.sum() / max(1, len(lengths)) if about.pool == "mean" else 1.0)
     said.data *= typical
@@ -187,24 +230,29 @@ def logistic(
     The loss is the weighted sum of cross-entropies and decay / 2 times the sum of squares of v. Its
     gradient is two sparse products, which sum in one order whatever the threads; L-BFGS does the rest.
     """
+    from scipy.optimize import minimize  # takes its time, and who scores does without
+
     back = said.T.tocsr()
     wide = scale.shape[1]
-    flat = torch.zeros(scale.size + wide, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS(
-        [flat], max_iter=STEPS, tolerance_change=1e-7, line_search_fn="strong_wolfe"
-    )
 
-    def loss() -> float:
-        values = flat.detach()
-        inner = values[:-wide].view(-1, wide).float().numpy()
-        logits = torch.from_numpy(said @ (scale * inner)).double() + values[-wide:]
+    def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        inner = values[:-wide].reshape(-1, wide).astype(np.float32)
+        logits = torch.from_numpy(said @ (scale * inner)).double() + torch.from_numpy(values[-wide:])
         logits.requires_grad_()
         total = (losses_of(logits, labels) * weights).sum()
         (slope,) = torch.autograd.grad(total, logits)  # (N, 1 or L)
-        inward = torch.from_numpy(scale * (back @ slope.float().numpy())).double().flatten()
-        flat.grad = torch.cat([inward + decay * values[:-wide], slope.sum(0)])
-        return total.item() + decay / 2 * float(values[:-wide] @ values[:-wide])
+        inward = scale * (back @ slope.float().numpy())
+        decayed = inward.ravel() + decay * values[:-wide]
+        return (
+            total.item() + decay / 2 * float(values[:-wide] @ values[:-wide]),
+            np.concatenate([decayed, slope.sum(0).numpy()]),
+        )
 
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
-    found = flat.detach().float().numpy()
+    found = minimize(
+        loss,
+        np.zeros(scale.size + wide),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": STEPS, "maxcor": MEMORY, "ftol": 1e-10, "gtol": 1e-6},
+    ).x.astype(np.float32)
     return found[:-wide].reshape(-1, wide), found[-wide:]

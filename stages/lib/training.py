@@ -21,7 +21,8 @@ def prepare(seed: int, threads: int, device: Device) -> torch.device:
     if device == "cuda":  # cuBLAS repeats itself only with a workspace of its own
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    # The same as use_deterministic_algorithms(True), which imports the compiler: a second and a half.
+    torch.set_deterministic_debug_mode("error")
     # Else every new tensor is first filled, which small steps feel; no code here reads one unwritten.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.manual_seed(seed)
