@@ -51,6 +51,18 @@ def test_rare_pairs_are_judged_by_the_vectors_of_their_unknown_words() -> None:
     assert embeddings.rare_agreement(run, {"set": pairs}) == [1.0, 2]
 
 
+def test_a_contender_may_go_without_the_unlabelled_reviews(tmp_path: Path) -> None:
+    path, original = tmp_path / "tokens.parquet", tmp_path / "original.parquet"
+    splits = ["train", "unlabelled", "test", "validation", "unlabelled"]
+    columns = [["a", "b", "c", "d", "e"], [0, None, 1, 1, None], splits, [["x"], ["y"], [], ["z"], ["x"]]]
+    pq.write_table(pa.table(columns, schema=SCHEMA), original)
+    before = original.read_bytes()
+    path.symlink_to(original)
+    classifier.keep_splits(path, LABELLED)
+    assert pq.read_table(path)["id"].to_pylist() == ["a", "c", "d"]
+    assert original.read_bytes() == before
+
+
 def test_the_drawn_text_has_every_word_common_ones_often_and_topics() -> None:
     text = growth.draw(200_000, 1000)
     counts = np.bincount(text, minlength=1000)
