@@ -9,10 +9,12 @@ Shapes are written with one alphabet, as trailing comments such as `# (B, T, D)`
 import os
 import platform
 
-# torch picks the widest vector instructions that it finds, and rounds differently with each. Told
-# before torch is imported, it takes those that every machine of the last ten years has.
+# torch, and the OpenBLAS of numpy and scipy, pick the widest vector instructions that they find, and
+# round differently with each. Told before they are imported, they take those that every machine of
+# the last ten years has.
 if platform.machine() in ("x86_64", "AMD64"):
     os.environ["ATEN_CPU_CAPABILITY"] = "avx2"
+    os.environ["OPENBLAS_CORETYPE"] = "Haswell"
 
 # Threads that wait for each other sleep: by default they spin, and where another program wants the
 # cores, a training slows down not by half but severalfold.

@@ -215,7 +215,7 @@ def log_count_ratios(present: csr_matrix, labels: NDArray[np.int32], count: int)
     rows = []
     once = csr_matrix((np.ones_like(present.data), present.indices, present.indptr), present.shape)
     for label in [1] if count == 2 else range(count):
-        mine = (labels == label).astype(np.float32)
+        mine = (labels == label).astype(np.float64)
         here, there = once @ mine + 1.0, once @ (1 - mine) + 1.0  # (F,)
         rows.append(np.log(here / here.sum()) - np.log(there / there.sum()))
     return np.stack(rows, 1).astype(np.float32)
