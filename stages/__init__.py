@@ -16,6 +16,10 @@ if platform.machine() in ("x86_64", "AMD64"):
     os.environ["ATEN_CPU_CAPABILITY"] = "avx2"
     os.environ["OPENBLAS_CORETYPE"] = "Haswell"
 
+# OpenBLAS takes all cores even for sums, whose order then depends on how many there are, and which are
+# no faster for it.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 # Threads that wait for each other sleep: by default they spin, and where another program wants the
 # cores, a training slows down not by half but severalfold.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

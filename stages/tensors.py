@@ -42,15 +42,13 @@ def rectangle(flat: Ints, lengths: Ints, width: int, keep: str) -> tuple[Ints, I
     >>> rectangle(np.arange(2, 9), np.array([2, 5]), width=4, keep="both")[0].tolist()
     [[2, 3, 0, 0], [4, 5, 7, 8]]
     """
+    head = {"head": width, "tail": 0, "both": (width + 1) // 2}[keep]  # cells that count from the start
+    place = np.arange(len(flat))
+    before = place - np.repeat(np.cumsum(lengths) - lengths, lengths)  # words of the review before this one
+    after = np.repeat(np.cumsum(lengths), lengths) - 1 - place
     kept = np.minimum(lengths, width)  # (N,)
-    # The first so many cells count from the review's start, the others from its end.
-    from_start = {"head": width, "tail": 0, "both": (width + 1) // 2}[keep]
-    cell = np.arange(width)  # (T,)
-    skipped = (lengths - kept)[:, None] * (cell >= from_start)  # (N, T)
-    start = (np.cumsum(lengths) - lengths)[:, None]  # (N, 1)
-    real = cell < kept[:, None]  # (N, T)
     rows = np.full((len(lengths), width), PAD, np.int32)
-    rows[real] = flat[(start + cell + skipped)[real]]
+    rows[np.arange(width) < kept[:, None]] = flat[(before < head) | (after < width - head)]
     return rows, kept.astype(np.int32)
 
 
@@ -65,14 +63,20 @@ def labelled_reviews(ids: Path) -> Iterator[tuple[str, Ints, Ints, Ints]]:
                 yield split, np.asarray(part["ids"].flatten()), lengths, np.asarray(part["label"])
 
 
+def review_counts(ids: Path) -> Counter[str]:
+    """How many reviews each split has."""
+    return Counter(split for batch in read_batches(ids, ["split"]) for split in batch["split"].to_pylist())
+
+
+def longest(ids: Path) -> int:
+    """The words of the longest labelled review, 1 at least."""
+    return max((int(lengths.max()) for _, _, lengths, _ in labelled_reviews(ids)), default=0) or 1
+
+
 def main(params: Path, ids: Path, tensors: Path, metrics: Path) -> None:
     choices = read_params(params, "tensors", Params)
-    count: Counter[str] = Counter()
-    longest = 1
-    for split, _, lengths, _ in labelled_reviews(ids):
-        count[split] += len(lengths)
-        longest = max(longest, int(lengths.max()))
-    width = longest if choices.max_length == "longest" else choices.max_length
+    count = review_counts(ids)
+    width = longest(ids) if choices.max_length == "longest" else choices.max_length
     arrays: dict[str, Ints] = {}
     for split in LABELLED:
         arrays[f"{split}.ids"] = np.empty((count[split], width), np.int32)

@@ -58,9 +58,9 @@ def count_tokens(tokens: Path) -> dict[str, Counter[str]]:
         lists, splits = batch["tokens"], np.asarray(batch["split"])
         words = lists.values.dictionary.to_pylist()
         numbers = np.asarray(lists.values.indices)
-        of_token = np.repeat(splits, np.diff(np.asarray(lists.offsets)))
+        lengths = np.diff(np.asarray(lists.offsets))
         for split in np.unique(splits):
-            found = np.bincount(numbers[of_token == split], minlength=len(words))
+            found = np.bincount(numbers[np.repeat(splits == split, lengths)], minlength=len(words))
             seen = np.flatnonzero(found)
             counts[split].update(dict(zip([words[i] for i in seen], found[seen].tolist(), strict=True)))
     return counts

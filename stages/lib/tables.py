@@ -19,12 +19,12 @@ DICTIONARY_BYTES = 1 << 26
 
 
 @contextmanager
-def table_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+def table_writer(path: Path, schema: pa.Schema, compression: str = "zstd") -> Iterator[pq.ParquetWriter]:
     """A writer whose file appears at `path` whole, when the block ends well."""
     with (
         atomic(path) as temporary,
         pq.ParquetWriter(
-            temporary, schema, compression="zstd", dictionary_pagesize_limit=DICTIONARY_BYTES
+            temporary, schema, compression=compression, dictionary_pagesize_limit=DICTIONARY_BYTES
         ) as writer,
     ):
         yield writer
