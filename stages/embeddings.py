@@ -36,12 +36,13 @@ Speed comes from the shape of the work, not from another mathematics:
 
 import hashlib
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, repeat
 from pathlib import Path
 from queue import Queue
-from threading import Thread
+from threading import Lock, Thread
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -82,7 +83,7 @@ CELLS = 1 << 22  # scores of the full softmax in memory at a time
 LR = {"skipgram": 0.03, "cbow": 0.1}  # `lr: auto`; a mean's gradient is shared by its words
 CURVE = 100  # points of the loss curve
 FLOOR = 1e-4  # of the learning rate, at the end
-
+RECORDING = Lock()  # which warnings are shown is one setting for all threads
 
 Item = TypeVar("Item")
 
@@ -248,6 +249,40 @@ def softmax(hidden: Tensor, out: Tensor, step: Step, watch: bool) -> tuple[Tenso
     everything = torch.arange(len(out), device=out.device)  # (V,)
     d_out.mul_(calm(torch.maximum(guessed, seen).clamp_(min=1), step.most, 0.0)[:, None])
     return d_hidden, [Update(everything[None], d_out[None])], value
+
+
+def advance(table: Tensor, out: Tensor, step: Step, loss: Loss, watch: bool = False) -> Tensor:
+    """Takes a step: moves rows of both tables, and returns the loss if it is asked for."""
+    in_update, out_updates, value = changes(table, out, step, loss, watch)
+    for copy, update in ((table, in_update), *((out, update) for update in out_updates)):
+        copy.index_add_(0, update.rows.flatten(), update.change.flatten(0, -2))
+    return value
+
+
+def tensors_of(step: Step) -> list[Tensor]:
+    """What differs between two steps of the same shapes and learning rate."""
+    return [part for part in step if isinstance(part, Tensor)]
+
+
+def record(table: Tensor, out: Tensor, step: Step, loss: Loss) -> Callable[..., Tensor]:
+    """The operations of `advance`, to be replayed on both tables and the tensors of any step of these shapes.
+
+    Python lets in one thread at a time, and workers that go through it at every operation wait for each
+    other: a fifth of skip-gram's time. A replay is one call. The operations are the same, and the bytes.
+    """
+
+    parts = [name for name, part in step._asdict().items() if isinstance(part, Tensor)]
+
+    def taken(table: Tensor, out: Tensor, *tensors: Tensor) -> Tensor:
+        given: dict[str, Any] = dict(zip(parts, tensors, strict=True))
+        return advance(table, out, step._replace(**given), loss)
+
+    with RECORDING, warnings.catch_warnings():
+        # That shapes are fixed in a record is wanted; and what is to replace `trace` needs a compiler.
+        warnings.simplefilter("ignore")
+        example = (table.clone(), out.clone(), *tensors_of(step))
+        recorded: Callable[..., Tensor] = torch.jit.trace(taken, example, check_trace=False)  # type: ignore[no-untyped-call]
+    return recorded
 
 
 def look_up(table: Tensor, rows: Tensor) -> Tensor:
@@ -518,6 +553,7 @@ class Worker:
         self.is_used = torch.zeros(len(out), dtype=torch.bool, device=self.device)
         self.place = torch.empty(len(out), dtype=torch.int64, device=self.device)
         self.change_in = self.change_out = Change(*3 * [torch.empty(0)])
+        self.records: dict[bool, Callable[..., Tensor]] = {}  # of whole steps, by whether targets are calmed
 
     def renumber(self, *ids: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The rows that come in `ids`, ascending (U,), and `ids` as places in them."""
@@ -552,16 +588,24 @@ class Worker:
         steps = list(steps_of(predictions, noise, p.negatives, rate, self.step, MOST / workers_of(p)))
         value = 0.0
         for number, step in enumerate(steps):
-            in_update, out_updates, lost = changes(table, out, step, loss, watch=number == 0)
-            for copy, update in ((table, in_update), *((out, update) for update in out_updates)):
-                copy.index_add_(0, update.rows.flatten(), update.change.flatten(0, -2))
             if number == 0:
-                value = lost.item()
+                value = advance(table, out, step, loss, watch=True).item()
+            elif len(step.inputs) < self.step or p.loss == "softmax":
+                advance(table, out, step, loss)
+            else:
+                self.replay(table, out, step, loss)
         often_in = torch.bincount(inputs.flatten(), minlength=len(used_in))
         often_out = torch.bincount(torch.cat([targets.flatten(), noise.flatten()]), minlength=len(used_out))
         self.change_in = Change(used_in, table.sub_(before_in), often_in)
         self.change_out = Change(used_out, out.sub_(before_out), often_out)
         return value, steps[0].true.sum().item() / rate, len(steps)
+
+    def replay(self, table: Tensor, out: Tensor, step: Step, loss: Loss) -> None:
+        """Takes a step of the usual length."""
+        calmed = step.calm_targets is not None
+        if calmed not in self.records:
+            self.records[calmed] = record(table, out, step, loss)
+        self.records[calmed](table, out, *tensors_of(step))
 
 
 class Curve:

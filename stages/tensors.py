@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import save_file
 
 from stages import LABELLED, PAD
-from stages.lib.command import run
+from stages.lib.command import Refusal, run
 from stages.lib.files import atomic, write_json
 from stages.lib.params import Section, read_params
 from stages.lib.tables import read_batches
@@ -64,8 +65,9 @@ def labelled_reviews(ids: Path) -> Iterator[tuple[str, Ints, Ints, Ints]]:
 
 
 def review_counts(ids: Path) -> Counter[str]:
-    """How many reviews each split has."""
-    return Counter(split for batch in read_batches(ids, ["split"]) for split in batch["split"].to_pylist())
+    """How many reviews each labelled split has."""
+    batches = read_batches(ids, ["split"])
+    return Counter(split for batch in batches for split in batch["split"].to_pylist() if split in LABELLED)
 
 
 def longest(ids: Path) -> int:
@@ -73,10 +75,21 @@ def longest(ids: Path) -> int:
     return max((int(lengths.max()) for _, _, lengths, _ in labelled_reviews(ids)), default=0) or 1
 
 
+def require_room(reviews: int, width: int, max_length: int | str) -> None:
+    """Raises Refusal where the rectangles need more memory than is free."""
+    needed, free = 4 * reviews * width, psutil.virtual_memory().available
+    if needed > free:
+        raise Refusal(
+            f"tensors.max_length: found {max_length!r}; {reviews:,} reviews of {width:,} tokens need "
+            f"{needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; set a lower number"
+        )
+
+
 def main(params: Path, ids: Path, tensors: Path, metrics: Path) -> None:
     choices = read_params(params, "tensors", Params)
     count = review_counts(ids)
     width = longest(ids) if choices.max_length == "longest" else choices.max_length
+    require_room(count.total(), width, choices.max_length)
     arrays: dict[str, Ints] = {}
     for split in LABELLED:
         arrays[f"{split}.ids"] = np.empty((count[split], width), np.int32)

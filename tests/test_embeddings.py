@@ -78,7 +78,7 @@ def test_the_toy_table_knows_its_neighbours() -> None:
 
 
 def random_step(
-    objective: Objective, seed: int, groups: int, group: int, positions: int, window: int
+    objective: Objective, seed: int, groups: int, group: int, positions: int, window: int, most: float = 1e9
 ) -> Drawn:
     """Tables of random numbers, random groups of blocks, and the step that an objective makes of them."""
     blocks = groups * group
@@ -92,7 +92,7 @@ def random_step(
     noise = torch.randint(2, V, (groups, 3), generator=generator)
     text = Blocks(contexts[:, window : window + positions], contexts, near.double())
     predictions = objective(text)
-    (step,) = embeddings.steps_of(predictions, noise, NEGATIVES, -0.5, blocks, 1e9)
+    (step,) = embeddings.steps_of(predictions, noise, NEGATIVES, -0.5, blocks, most)
     return Drawn(table, out, text, noise, step)
 
 
@@ -160,6 +160,22 @@ def test_the_written_out_gradient_is_autograds(
         wanted.backward()
         assert torch.allclose(dense(in_update), -0.5 * table.weight.grad)
         assert torch.allclose(dense(*out_updates), -0.5 * out.weight.grad)
+
+
+@pytest.mark.parametrize("objective", [skipgram, cbow])
+@pytest.mark.parametrize("most", [1.5, 1e9])  # targets that come often are calmed, or none is
+def test_a_record_does_to_another_step_what_its_operations_do(objective: Objective, most: float) -> None:
+    first, second = (random_step(objective, seed, 2, 2, 6, 2, most) for seed in (1, 2))
+    untouched = first.table.clone(), first.out.clone()
+    replay = embeddings.record(first.table, first.out, first.step, negative_sampling)
+    assert torch.equal(first.table, untouched[0])
+    assert torch.equal(first.out, untouched[1])
+    wanted = second.table.clone(), second.out.clone()
+    embeddings.advance(*wanted, second.step, negative_sampling)
+    assert not torch.equal(wanted[0], second.table)
+    replay(second.table, second.out, *embeddings.tensors_of(second.step))
+    assert torch.equal(second.table, wanted[0])
+    assert torch.equal(second.out, wanted[1])
 
 
 @given(lengths=st.lists(st.integers(0, 40), min_size=1, max_size=8).filter(any), window=st.integers(1, 6))
@@ -384,6 +400,31 @@ def test_the_same_bytes_on_every_run(fruit: Run, threads: int) -> None:
     fruit(threads=threads, epochs=10)
     first = fruit.bytes()
     fruit(threads=threads, epochs=10)
+    assert fruit.bytes() == first
+
+
+@pytest.mark.parametrize("objective", ["skipgram", "cbow"])
+def test_replayed_steps_give_the_bytes_of_steps_in_python(
+    fruit: Run, monkeypatch: pytest.MonkeyPatch, objective: str
+) -> None:
+    monkeypatch.setattr(embeddings, "STEP", {objective: 1})
+    replayed: list[embeddings.Step] = []
+
+    def count(
+        worker: embeddings.Worker, table: Tensor, out: Tensor, step: embeddings.Step, loss: Loss
+    ) -> None:
+        replayed.append(step)
+        replay(worker, table, out, step, loss)
+
+    replay = embeddings.Worker.replay
+    monkeypatch.setattr(embeddings.Worker, "replay", count)
+    fruit(objective=objective, epochs=3)
+    assert replayed
+    first = fruit.bytes()
+    monkeypatch.setattr(
+        embeddings.Worker, "replay", lambda _, table, out, *rest: embeddings.advance(table, out, *rest)
+    )
+    fruit(objective=objective, epochs=3)
     assert fruit.bytes() == first
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pytest
 import torch
@@ -190,6 +191,16 @@ def test_a_length_that_is_none_is_refused(made: Made, value: object) -> None:
         made(max_length=value)
     assert "longest" in str(refusal.value)
     assert re.search("integer|number|greater", str(refusal.value))
+
+
+def test_more_cells_than_memory_has_are_refused_before_they_are_made(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = psutil.virtual_memory()._replace(available=4 * 6 * 6)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    made(max_length="longest")  # six labelled reviews of six tokens fit to the byte
+    with pytest.raises(Refusal, match=r"max_length: found 7; 6 reviews of 7 tokens need .* lower number"):
+        made(max_length=7)
 
 
 def test_an_unknown_way_to_cut_is_refused_in_one_line(
