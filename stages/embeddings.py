@@ -46,7 +46,6 @@ from threading import Lock, Thread
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
-import psutil
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
@@ -59,6 +58,7 @@ from stages import PAD, TRAIN, UNK, UNLABELLED
 from stages.lib.checkpoint import Checkpoint, checkpoint
 from stages.lib.command import Refusal, run
 from stages.lib.files import atomic, write_csv, write_json
+from stages.lib.memory import require_memory
 from stages.lib.params import Section, read_params
 from stages.lib.progress import progress
 from stages.lib.subwords import Subwords, pieces_of, vector_of
@@ -259,28 +259,29 @@ def advance(table: Tensor, out: Tensor, step: Step, loss: Loss, watch: bool = Fa
     return value
 
 
-def tensors_of(step: Step) -> list[Tensor]:
-    """What differs between two steps of the same shapes and learning rate."""
-    return [part for part in step if isinstance(part, Tensor)]
+def tensors_of(step: Step) -> dict[str, Tensor]:
+    """The parts of a step that are tensors, by name."""
+    return {name: part for name, part in step._asdict().items() if isinstance(part, Tensor)}
 
 
-def record(table: Tensor, out: Tensor, step: Step, loss: Loss) -> Callable[..., Tensor]:
-    """The operations of `advance`, to be replayed on both tables and the tensors of any step of these shapes.
+def record(table: Tensor, out: Tensor, step: Step) -> Callable[..., Tensor]:
+    """The operations of a step of negative sampling, to be replayed on both tables and the tensors of any
+    step of these shapes.
 
     Python lets in one thread at a time, and workers that go through it at every operation wait for each
     other: a fifth of skip-gram's time. A replay is one call. The operations are the same, and the bytes.
+    What is no tensor stays as it is recorded: so softmax, which reads the rate, cannot be replayed.
     """
-
-    parts = [name for name, part in step._asdict().items() if isinstance(part, Tensor)]
+    parts = tensors_of(step)
 
     def taken(table: Tensor, out: Tensor, *tensors: Tensor) -> Tensor:
         given: dict[str, Any] = dict(zip(parts, tensors, strict=True))
-        return advance(table, out, step._replace(**given), loss)
+        return advance(table, out, step._replace(**given), negative_sampling)
 
     with RECORDING, warnings.catch_warnings():
         # That shapes are fixed in a record is wanted; and what is to replace `trace` needs a compiler.
         warnings.simplefilter("ignore")
-        example = (table.clone(), out.clone(), *tensors_of(step))
+        example = (table.clone(), out.clone(), *parts.values())
         recorded: Callable[..., Tensor] = torch.jit.trace(taken, example, check_trace=False)  # type: ignore[no-untyped-call]
     return recorded
 
@@ -586,26 +587,28 @@ class Worker:
         noise = pool.index_select(0, drawn.flatten()).view(drawn.shape)
         loss = {"negative_sampling": negative_sampling, "softmax": softmax}[p.loss]
         steps = list(steps_of(predictions, noise, p.negatives, rate, self.step, MOST / workers_of(p)))
+        # A GPU is one worker, which waits for none, and there a record may fuse operations and round anew.
+        replays = p.loss == "negative_sampling" and p.device == "cpu"
         value = 0.0
         for number, step in enumerate(steps):
             if number == 0:
                 value = advance(table, out, step, loss, watch=True).item()
-            elif len(step.inputs) < self.step or p.loss == "softmax":
-                advance(table, out, step, loss)
+            elif replays and len(step.inputs) == self.step:
+                self.replay(table, out, step)
             else:
-                self.replay(table, out, step, loss)
+                advance(table, out, step, loss)
         often_in = torch.bincount(inputs.flatten(), minlength=len(used_in))
         often_out = torch.bincount(torch.cat([targets.flatten(), noise.flatten()]), minlength=len(used_out))
         self.change_in = Change(used_in, table.sub_(before_in), often_in)
         self.change_out = Change(used_out, out.sub_(before_out), often_out)
         return value, steps[0].true.sum().item() / rate, len(steps)
 
-    def replay(self, table: Tensor, out: Tensor, step: Step, loss: Loss) -> None:
-        """Takes a step of the usual length."""
+    def replay(self, table: Tensor, out: Tensor, step: Step) -> None:
+        """Takes a step of the usual length, from a record."""
         calmed = step.calm_targets is not None
         if calmed not in self.records:
-            self.records[calmed] = record(table, out, step, loss)
-        self.records[calmed](table, out, *tensors_of(step))
+            self.records[calmed] = record(table, out, step)
+        self.records[calmed](table, out, *tensors_of(step).values())
 
 
 class Curve:
@@ -798,15 +801,12 @@ def require_sense(text: int, words: int, params: Params) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise Refusal(f"embeddings.wordsets: two files are named {twice[0]!r}; their figures need two names")
     pieces = params.subwords.buckets if params.subwords else 0
-    needed = 4 * params.dim * (2 * words + pieces)
-    free = psutil.virtual_memory().available
-    if needed > free:
-        raise Refusal(
-            f"embeddings.dim: found {params.dim}, which with {words:,} words"
-            + (f" and {pieces:,} buckets" if pieces else "")
-            + f" needs {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; lower it, or "
-            "raise vocabulary.min_count"
-        )
+    require_memory(
+        4 * params.dim * (2 * words + pieces),
+        f"embeddings.dim: found {params.dim}, which with {words:,} words"
+        + (f" and {pieces:,} buckets" if pieces else ""),
+        "lower it, or raise vocabulary.min_count",
+    )
 
 
 def find(name: str, folder: Path, what: str) -> Path:

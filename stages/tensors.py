@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import save_file
 
 from stages import LABELLED, PAD
-from stages.lib.command import Refusal, run
+from stages.lib.command import run
 from stages.lib.files import atomic, write_json
+from stages.lib.memory import require_memory
 from stages.lib.params import Section, read_params
 from stages.lib.tables import read_batches
 
@@ -44,9 +44,9 @@ def rectangle(flat: Ints, lengths: Ints, width: int, keep: str) -> tuple[Ints, I
     [[2, 3, 0, 0], [4, 5, 7, 8]]
     """
     head = {"head": width, "tail": 0, "both": (width + 1) // 2}[keep]  # cells that count from the start
-    place = np.arange(len(flat))
-    before = place - np.repeat(np.cumsum(lengths) - lengths, lengths)  # words of the review before this one
-    after = np.repeat(np.cumsum(lengths), lengths) - 1 - place
+    last = np.repeat(np.cumsum(lengths), lengths) - 1  # of each word's review, (words,)
+    after = last - np.arange(len(flat))  # words of the review after this one
+    before = np.repeat(lengths, lengths) - 1 - after
     kept = np.minimum(lengths, width)  # (N,)
     rows = np.full((len(lengths), width), PAD, np.int32)
     rows[np.arange(width) < kept[:, None]] = flat[(before < head) | (after < width - head)]
@@ -75,21 +75,12 @@ def longest(ids: Path) -> int:
     return max((int(lengths.max()) for _, _, lengths, _ in labelled_reviews(ids)), default=0) or 1
 
 
-def require_room(reviews: int, width: int, max_length: int | str) -> None:
-    """Raises Refusal where the rectangles need more memory than is free."""
-    needed, free = 4 * reviews * width, psutil.virtual_memory().available
-    if needed > free:
-        raise Refusal(
-            f"tensors.max_length: found {max_length!r}; {reviews:,} reviews of {width:,} tokens need "
-            f"{needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; set a lower number"
-        )
-
-
 def main(params: Path, ids: Path, tensors: Path, metrics: Path) -> None:
     choices = read_params(params, "tensors", Params)
     count = review_counts(ids)
     width = longest(ids) if choices.max_length == "longest" else choices.max_length
-    require_room(count.total(), width, choices.max_length)
+    found = f"tensors.max_length: found {choices.max_length!r}, which for {count.total():,} reviews"
+    require_memory(4 * count.total() * width, found, "set a lower number")
     arrays: dict[str, Ints] = {}
     for split in LABELLED:
         arrays[f"{split}.ids"] = np.empty((count[split], width), np.int32)

@@ -166,14 +166,15 @@ def test_the_written_out_gradient_is_autograds(
 @pytest.mark.parametrize("most", [1.5, 1e9])  # targets that come often are calmed, or none is
 def test_a_record_does_to_another_step_what_its_operations_do(objective: Objective, most: float) -> None:
     first, second = (random_step(objective, seed, 2, 2, 6, 2, most) for seed in (1, 2))
+    assert (second.step.calm_targets is None) == (most == 1e9)
     untouched = first.table.clone(), first.out.clone()
-    replay = embeddings.record(first.table, first.out, first.step, negative_sampling)
+    replay = embeddings.record(first.table, first.out, first.step)
     assert torch.equal(first.table, untouched[0])
     assert torch.equal(first.out, untouched[1])
     wanted = second.table.clone(), second.out.clone()
     embeddings.advance(*wanted, second.step, negative_sampling)
     assert not torch.equal(wanted[0], second.table)
-    replay(second.table, second.out, *embeddings.tensors_of(second.step))
+    replay(second.table, second.out, *embeddings.tensors_of(second.step).values())
     assert torch.equal(second.table, wanted[0])
     assert torch.equal(second.out, wanted[1])
 
@@ -410,20 +411,17 @@ def test_replayed_steps_give_the_bytes_of_steps_in_python(
     monkeypatch.setattr(embeddings, "STEP", {objective: 1})
     replayed: list[embeddings.Step] = []
 
-    def count(
-        worker: embeddings.Worker, table: Tensor, out: Tensor, step: embeddings.Step, loss: Loss
-    ) -> None:
+    def count(worker: embeddings.Worker, table: Tensor, out: Tensor, step: embeddings.Step) -> None:
         replayed.append(step)
-        replay(worker, table, out, step, loss)
+        replay(worker, table, out, step)
 
     replay = embeddings.Worker.replay
     monkeypatch.setattr(embeddings.Worker, "replay", count)
     fruit(objective=objective, epochs=3)
     assert replayed
     first = fruit.bytes()
-    monkeypatch.setattr(
-        embeddings.Worker, "replay", lambda _, table, out, *rest: embeddings.advance(table, out, *rest)
-    )
+    in_python = lambda _, *step: embeddings.advance(*step, negative_sampling)  # noqa: E731
+    monkeypatch.setattr(embeddings.Worker, "replay", in_python)
     fruit(objective=objective, epochs=3)
     assert fruit.bytes() == first
 

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -102,6 +104,21 @@ def test_a_forced_repro_leaves_every_byte_as_it_was_on_a_processor_of_narrower_i
     monkeypatch.setattr(copy, "environment", copy.environment | narrower)
     assert copy.ran("repro", "--force") == list(STAGES)
     assert copy.results() == before
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="its kernels are of x86-64")
+def test_blas_is_that_of_one_processor_and_one_thread_whatever_is_there() -> None:
+    look = (
+        "import json, stages, numpy, scipy.linalg, threadpoolctl;"
+        "print(json.dumps(threadpoolctl.threadpool_info()))"
+    )
+    asked = os.environ | {"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_NUM_THREADS": "2"}
+    told = subprocess.run(
+        [sys.executable, "-c", look], cwd=ROOT, env=asked, capture_output=True, text=True, check=True
+    ).stdout
+    blas = [pool for pool in json.loads(told) if pool["internal_api"] == "openblas"]
+    assert len(blas) == 2  # numpy's and scipy's
+    assert {(pool["architecture"], pool["num_threads"]) for pool in blas} == {("Haswell", 1)}
 
 
 def test_a_longer_rectangle_does_not_train_the_embeddings_again(copy: Copy) -> None:

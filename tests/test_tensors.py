@@ -199,7 +199,7 @@ def test_more_cells_than_memory_has_are_refused_before_they_are_made(
     free = psutil.virtual_memory()._replace(available=4 * 6 * 6)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     made(max_length="longest")  # six labelled reviews of six tokens fit to the byte
-    with pytest.raises(Refusal, match=r"max_length: found 7; 6 reviews of 7 tokens need .* lower number"):
+    with pytest.raises(Refusal, match=r"max_length: found 7, which for 6 reviews needs .* lower number"):
         made(max_length=7)
 
 

@@ -1,0 +1,16 @@
+"""Memory: what does not fit is refused in one line, what fits to the byte is not."""
+
+import psutil
+import pytest
+
+from stages.lib.command import Refusal
+from stages.lib.memory import require_memory
+
+
+def test_what_does_not_fit_is_refused_and_what_just_fits_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = psutil.virtual_memory()._replace(available=2_000_000_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    require_memory(2_000_000_000, "a: found 1, which", "lower it")
+    told = r"^a: found 1, which needs 3\.0 GB of memory, and 2\.0 GB are free; lower it$"
+    with pytest.raises(Refusal, match=told):
+        require_memory(3_000_000_000, "a: found 1, which", "lower it")
