@@ -80,7 +80,7 @@ MOST = 16.0  # gradients that a row may take in one step, over all workers; text
 MEETING = 16.0  # occurrences in a round, from about which on workers' changes are averaged, not added
 AHEAD = 64  # rounds read in advance: a row group is many rounds, and is read at once
 CELLS = 1 << 22  # scores of the full softmax in memory at a time
-LR = {"skipgram": 0.03, "cbow": 0.1}  # `lr: auto`; a mean's gradient is shared by its words
+LR = {"skipgram": 0.03, "cbow": 0.15}  # `lr: auto`; a mean's gradient is shared by its words
 CURVE = 100  # points of the loss curve
 FLOOR = 1e-4  # of the learning rate, at the end
 RECORDING = Lock()  # which warnings are shown is one setting for all threads
@@ -113,7 +113,7 @@ class Sharing(NamedTuple):
     words: int  # K
 
 
-SHARING = {"skipgram": Sharing(4, 32), "cbow": Sharing(1, 8)}  # fewer words estimate more coarsely
+SHARING = {"skipgram": Sharing(4, 32), "cbow": Sharing(4, 16)}  # fewer words estimate more coarsely
 OWN = {"skipgram": Sharing(1, 48), "cbow": Sharing(1, 8)}  # on a short text, which evens out less of that
 
 

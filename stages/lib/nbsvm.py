@@ -29,8 +29,8 @@ from stages.lib.ngrams import ABSENT, Buckets, Finder, Ints, Table, incidence, k
 from stages.lib.params import Section
 from stages.lib.reviews import Reviews, logits_for, losses_of, unpadded
 
-STEPS = 40  # of L-BFGS, at most: the loss has flattened long before
-MEMORY = 5  # earlier steps that it remembers; ten cost more time than the steps that they save
+STEPS = 30  # of L-BFGS, at most: the loss has flattened by then
+MEMORY = 8  # earlier steps that it remembers; more cost more time than the steps that they save
 TENTH = 10  # a review's last so many-th is its ending
 
 Floats = NDArray[np.float32]
