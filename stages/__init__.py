@@ -25,8 +25,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 # cores, a training slows down not by half but severalfold.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# torch makes a million objects when it is imported, none of them garbage: who looks at them less often
-# starts sooner.
+# An import of torch makes many objects and no garbage: who looks for it less often starts sooner.
 gc.set_threshold(100_000, 20, 100)
 
 STAGES = (

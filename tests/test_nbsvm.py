@@ -16,7 +16,6 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from stages.lib import nbsvm
 from stages.lib.nbsvm import (
     NGrams,
     Runs,
@@ -223,13 +222,6 @@ def some_inputs(labels: int) -> tuple[csr_matrix, Tensor, Tensor]:
     return csr_matrix(said), torch.from_numpy(truth).int(), torch.from_numpy(draw.uniform(0.2, 3, 40))
 
 
-@pytest.fixture
-def to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many steps as the last digits want, which no accuracy needs."""
-    monkeypatch.setattr(nbsvm, "STEPS", 200)
-
-
-@pytest.mark.usefixtures("to_the_end")
 @pytest.mark.parametrize("labels", [2, 3])
 @pytest.mark.parametrize("decay", [0.3, 3])
 def test_the_line_is_scikit_learns(labels: int, decay: float) -> None:
@@ -289,7 +281,6 @@ CHOICES = [
 ]
 
 
-@pytest.mark.usefixtures("to_the_end")
 @pytest.mark.parametrize("labels", [2, 3])
 @pytest.mark.parametrize("choices", CHOICES, ids=str)
 def test_what_is_learnt_is_the_line_through_dense_inputs(choices: dict[str, Any], labels: int) -> None:

@@ -29,8 +29,8 @@ from stages.lib.ngrams import ABSENT, Buckets, Finder, Ints, Table, incidence, k
 from stages.lib.params import Section
 from stages.lib.reviews import Reviews, logits_for, losses_of, unpadded
 
-STEPS = 30  # of L-BFGS, at most: the loss has flattened by then
-MEMORY = 8  # earlier steps that it remembers; more cost more time than the steps that they save
+STEPS = 30  # of L-BFGS, at most, for each logit: the loss has flattened by then
+MEMORY = 8  # earlier steps that it remembers; more save no time
 TENTH = 10  # a review's last so many-th is its ending
 
 Floats = NDArray[np.float32]
@@ -253,6 +253,6 @@ def logistic(
         np.zeros(scale.size + wide),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": STEPS, "maxcor": MEMORY, "ftol": 1e-10, "gtol": 1e-6},
+        options={"maxiter": STEPS * wide, "maxcor": MEMORY, "ftol": 1e-10, "gtol": 1e-6},
     ).x.astype(np.float32)
     return found[:-wide].reshape(-1, wide), found[-wide:]
