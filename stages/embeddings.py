@@ -142,7 +142,7 @@ def skipgram(blocks: Blocks) -> Predictions:
 def cbow(blocks: Blocks) -> Predictions:
     """The mean of the context words predicts the centre."""
     count = blocks.near.sum(-1, keepdim=True)  # (B, P, 1)
-    mean = blocks.near / count.clamp(min=1)  # (B, P, C)
+    mean = blocks.near * count.clamp(min=1).reciprocal()  # (B, P, C)
     return Predictions(blocks.contexts, mean, blocks.centres, (count > 0).to(mean))
 
 
@@ -167,7 +167,7 @@ class Step(NamedTuple):
     calm_inputs: Tensor  # (S, I, 1) how much each row heeds its gradient
     calm_targets: Tensor | None  # like true, with P of 1 where that has R; None: in full
     calm_noise: Tensor | None  # (G, 1, K)
-    rate: float
+    rate: Tensor  # ()
     most: float  # gradients that a row may take
 
 
@@ -264,19 +264,19 @@ def tensors_of(step: Step) -> dict[str, Tensor]:
     return {name: part for name, part in step._asdict().items() if isinstance(part, Tensor)}
 
 
-def record(table: Tensor, out: Tensor, step: Step) -> Callable[..., Tensor]:
+def record(table: Tensor, out: Tensor, step: Step, watch: bool) -> Callable[..., Tensor]:
     """The operations of a step of negative sampling, to be replayed on both tables and the tensors of any
     step of these shapes.
 
     Python lets in one thread at a time, and workers that go through it at every operation wait for each
     other: a fifth of skip-gram's time. A replay is one call. The operations are the same, and the bytes.
-    What is no tensor stays as it is recorded: so softmax, which reads the rate, cannot be replayed.
+    What is no tensor stays as it is recorded.
     """
     parts = tensors_of(step)
 
     def taken(table: Tensor, out: Tensor, *tensors: Tensor) -> Tensor:
         given: dict[str, Any] = dict(zip(parts, tensors, strict=True))
-        return advance(table, out, step._replace(**given), negative_sampling)
+        return advance(table, out, step._replace(**given), negative_sampling, watch)
 
     with RECORDING, warnings.catch_warnings():
         # That shapes are fixed in a record is wanted; and what is to replace `trace` needs a compiler.
@@ -289,6 +289,11 @@ def record(table: Tensor, out: Tensor, step: Step) -> Callable[..., Tensor]:
 def look_up(table: Tensor, rows: Tensor) -> Tensor:
     """table[rows]: (V, D), (S, R) -> (S, R, D)."""
     return table.index_select(0, rows.flatten()).view(*rows.shape, table.shape[1])
+
+
+def pick(values: Tensor, places: Tensor) -> Tensor:
+    """values[places], a quarter of the time: (V,), (S, R) -> (S, R)."""
+    return values.index_select(0, places.flatten()).view_as(places)
 
 
 def calm(count: Tensor, most: float, damping: float) -> Tensor:
@@ -309,8 +314,8 @@ def steps_of(
     owed = true.sum(-1, keepdim=True) * (rate * negatives / noise.shape[1])
     heed, calm_targets, calm_noise = limits(targets, noise, count / len(inputs), most), None, None
     if heed is not None:
-        calm_targets = heed[targets].unsqueeze(2 if apiece(true) else 1)
-        calm_noise = heed[noise].unsqueeze(1)
+        calm_targets = pick(heed, targets).unsqueeze(2 if apiece(true) else 1)
+        calm_noise = pick(heed, noise).unsqueeze(1)
     group = len(inputs) // len(noise)
     parts = (
         (inputs, count),
@@ -324,14 +329,16 @@ def steps_of(
         (calm_noise, count // group),
     )
     slices = [repeat(None) if part is None else torch.split(part, length) for part, length in parts]
-    yield from map(Step, *slices, repeat(rate), repeat(most))
+    yield from map(Step, *slices, repeat(torch.tensor(rate)), repeat(most))
 
 
 def calm_inputs(ids: Tensor, count: int, most: float) -> Tensor:
     """`calm` of every input, by how often its row comes in its step: (B, I) -> (B, I, 1)."""
     step = torch.arange(len(ids), device=ids.device) // count  # (B,)
     cell = ids + (step * (int(ids.max()) + 1))[:, None]
-    return calm(torch.bincount(cell.flatten())[cell].float(), most, DAMPING)[..., None]
+    often = pick(torch.bincount(cell.flatten()), cell)
+    by_count = calm(torch.arange(int(often.max()) + 1, device=ids.device).float(), most, DAMPING)
+    return pick(by_count, often)[..., None]
 
 
 def limits(targets: Tensor, noise: Tensor, share: float, most: float) -> Tensor | None:
@@ -369,12 +376,15 @@ def windows(lengths: Tensor, window: int, generator: torch.Generator) -> tuple[T
     Each centre draws its own window from 1 to `window`, which weights near words more; none sees
     beyond its document.
     """
-    total = int(lengths.sum())
-    start = (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
-    place = torch.arange(total) - start
-    after = lengths.repeat_interleave(lengths) - 1 - place
-    reach = torch.randint(1, window + 1, (total,), generator=generator)
-    return torch.minimum(reach, place), torch.minimum(reach, after)
+    left = torch.randint(1, window + 1, (int(lengths.sum()),), generator=generator)
+    right = left.clone()
+    ends = lengths.cumsum(0)
+    for inside in range(window):  # of a document, so many words from either end
+        long = lengths > inside
+        first, last = (ends - lengths)[long] + inside, ends[long] - 1 - inside
+        left[first] = left[first].clamp(max=inside)
+        right[last] = right[last].clamp(max=inside)
+    return left, right
 
 
 def blocks_of(ids: Tensor, left: Tensor, right: Tensor, window: int, group: int = 1) -> Blocks:
@@ -411,9 +421,10 @@ def thin_out(
     ids: Tensor, lengths: Tensor, chance: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Documents without the words that chance has taken out of them."""
-    stays = torch.rand(len(ids), generator=generator) < chance[ids]
-    document = torch.arange(len(lengths)).repeat_interleave(lengths)
-    return ids[stays], torch.bincount(document[stays], minlength=len(lengths))
+    stays = torch.rand(len(ids), generator=generator) < chance.index_select(0, ids)
+    staying = nn.functional.pad(stays.cumsum(0), (1, 0))  # (n + 1,) before each word
+    ends = nn.functional.pad(lengths.cumsum(0), (1, 0))
+    return ids[stays], staying[ends].diff()
 
 
 def dice(seed: int, *place: int | str) -> torch.Generator:
@@ -554,61 +565,62 @@ class Worker:
         self.is_used = torch.zeros(len(out), dtype=torch.bool, device=self.device)
         self.place = torch.empty(len(out), dtype=torch.int64, device=self.device)
         self.change_in = self.change_out = Change(*3 * [torch.empty(0)])
-        self.records: dict[bool, Callable[..., Tensor]] = {}  # of whole steps, by whether targets are calmed
+        self.records: dict[tuple[bool, bool], Callable[..., Tensor]] = {}  # of whole steps
 
-    def renumber(self, *ids: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The rows that come in `ids`, ascending (U,), and `ids` as places in them."""
-        for tensor in ids:
-            self.is_used[tensor.flatten()] = True
-        used = self.is_used.nonzero().flatten()
-        self.is_used[used] = False
-        self.place[used] = torch.arange(len(used), device=self.device)
-        return used, [self.place.index_select(0, tensor.flatten()).view(tensor.shape) for tensor in ids]
+    def number(self, text: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows of <pad> and the text, ascending (U,), and these with those of `others` behind them (U',).
+
+        `place` has the place of each among them: so 0 is <pad> still.
+        """
+        self.is_used.index_fill_(0, text, True)[PAD] = True
+        in_text = self.is_used.nonzero().flatten()
+        self.is_used.index_fill_(0, others, True).index_fill_(0, in_text, False)
+        used = torch.cat([in_text, self.is_used.nonzero().flatten()])
+        self.is_used.index_fill_(0, used, False)
+        self.place.scatter_(0, used, torch.arange(len(used), device=self.device))
+        return in_text, used
 
     def learn(self, text: Round, rate: float) -> tuple[float, float, int]:
         """Takes the steps of a round; returns the loss of its first step, its predictions, the steps."""
         p = self.params
         generator = dice(p.seed, "noise", *text.place)
         ids, left, right = (x.to(self.device) for x in text[2:])
-        blocks = blocks_of(ids, left, right, p.window, self.sharing.blocks)
+        pool = self.noise[torch.randint(len(self.noise), (POOL,), generator=generator)].long().to(self.device)
+        # All words are targets of the softmax.
+        others = torch.arange(len(self.out), device=self.device) if p.loss == "softmax" else pool
+        used_in, used_out = self.number(ids, others)
+        blocks = blocks_of(pick(self.place, ids), left, right, p.window, self.sharing.blocks)
         predictions = {"skipgram": skipgram, "cbow": cbow}[p.objective](blocks)
-        pool = self.noise[torch.randint(len(self.noise), (POOL,), generator=generator)].long()
         groups = len(blocks.centres) // self.sharing.blocks
         drawn = torch.randint(POOL, (groups, self.sharing.words), generator=generator).to(self.device)
-        used_in, (inputs,) = self.renumber(predictions.inputs)
-        if p.loss == "softmax":  # all words are targets
-            used_out, targets = torch.arange(len(self.out), device=self.device), predictions.targets
-            pool = pool.to(self.device)
-        else:
-            used_out, (targets, pool) = self.renumber(predictions.targets, pool.to(self.device))
+        noise = pick(pick(self.place, pool), drawn)
         before_in, before_out = self.words.take(used_in), self.out.index_select(0, used_out)
         table, out = before_in.clone(), before_out.clone()
-        predictions = predictions._replace(inputs=inputs, targets=targets)
-        noise = pool.index_select(0, drawn.flatten()).view(drawn.shape)
         loss = {"negative_sampling": negative_sampling, "softmax": softmax}[p.loss]
         steps = list(steps_of(predictions, noise, p.negatives, rate, self.step, MOST / workers_of(p)))
         # A GPU is one worker, which waits for none, and there a record may fuse operations and round anew.
         replays = p.loss == "negative_sampling" and p.device == "cpu"
         value = 0.0
         for number, step in enumerate(steps):
-            if number == 0:
-                value = advance(table, out, step, loss, watch=True).item()
-            elif replays and len(step.inputs) == self.step:
-                self.replay(table, out, step)
+            watch = number == 0
+            if replays and len(step.inputs) == self.step:
+                told = self.replay(table, out, step, watch)
             else:
-                advance(table, out, step, loss)
-        often_in = torch.bincount(inputs.flatten(), minlength=len(used_in))
-        often_out = torch.bincount(torch.cat([targets.flatten(), noise.flatten()]), minlength=len(used_out))
+                told = advance(table, out, step, loss, watch)
+            value += told.item() if watch else 0.0
+        often_in = torch.bincount(predictions.inputs.flatten(), minlength=len(used_in))
+        wanted = torch.cat([predictions.targets.flatten(), noise.flatten()])
+        often_out = torch.bincount(wanted, minlength=len(used_out))
         self.change_in = Change(used_in, table.sub_(before_in), often_in)
         self.change_out = Change(used_out, out.sub_(before_out), often_out)
         return value, steps[0].true.sum().item() / rate, len(steps)
 
-    def replay(self, table: Tensor, out: Tensor, step: Step) -> None:
+    def replay(self, table: Tensor, out: Tensor, step: Step, watch: bool) -> Tensor:
         """Takes a step of the usual length, from a record."""
-        calmed = step.calm_targets is not None
-        if calmed not in self.records:
-            self.records[calmed] = record(table, out, step)
-        self.records[calmed](table, out, *tensors_of(step).values())
+        kind = (step.calm_targets is not None, watch)
+        if kind not in self.records:
+            self.records[kind] = record(table, out, step, watch)
+        return self.records[kind](table, out, *tensors_of(step).values())
 
 
 class Curve:
