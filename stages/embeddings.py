@@ -365,9 +365,9 @@ def noise_table(counts: Tensor, power: float) -> Tensor:
     """Row numbers, each as often as noise shall have it: a uniform draw from them is a noise word."""
     weights = counts.double().pow(power) * (counts > 0)
     entries = max(NOISE_ENTRIES, 32 * len(counts))
-    edges = weights.cumsum(0) / weights.sum()
-    middles = (torch.arange(entries, dtype=torch.float64) + 0.5) / entries
-    return torch.searchsorted(edges, middles, out_int32=True).clamp(max=len(counts) - 1)
+    edges = (weights.cumsum(0) / weights.sum() * entries).round().long()
+    edges[-1] = entries
+    return torch.arange(len(counts), dtype=torch.int32).repeat_interleave(edges.diff(prepend=edges.new_zeros(1)))
 
 
 def windows(lengths: Tensor, window: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

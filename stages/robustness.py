@@ -434,12 +434,12 @@ def answer(pairs: Sequence[Pair], chain: Chain) -> pa.Table:
 def by_kind(answered: pa.Table) -> dict[str, dict[str, float]]:
     """How many pairs of each kind are right on both sides. `sides` is the share of single sides that
     are right, `changed` of pairs whose two sides are told differently."""
-    table = answered.to_pandas()
-    same = [(table[f"label_{side}"] == table[f"predicted_{side}"]).to_numpy() for side in "ab"]
-    changed = (table["predicted_a"] != table["predicted_b"]).to_numpy()
+    table = {name: np.array(answered[name].to_pylist()) for name in answered.column_names}
+    same = [table[f"label_{side}"] == table[f"predicted_{side}"] for side in "ab"]
+    changed = table["predicted_a"] != table["predicted_b"]
     figures = {}
     for kind in KINDS:
-        mine = (table["kind"] == kind).to_numpy()
+        mine = table["kind"] == kind
         if n := int(mine.sum()):
             right = int(table["right"][mine].sum())
             low, high = wilson(right, n)

@@ -22,8 +22,30 @@ def run(main: Callable[..., None]) -> None:
     given = sys.argv[1:]
     if len(given) != len(wanted):
         _refuse(name, f"usage: python -m stages.{name} {' '.join(wanted).upper()}", code=2)
+    without_pandas()
     with refusals(name):
         main(*map(Path, given))
+
+
+class Without:
+    """Asked before all others where a module is, it says of one that there is none."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def find_spec(self, name: str, *_: object) -> None:
+        """None, which leaves `name` to the others. Raises ModuleNotFoundError where it is the one."""
+        if name == self.name:
+            raise ModuleNotFoundError(f"{name} is kept out of this program", name=name)
+
+
+def without_pandas() -> None:
+    """Keeps pandas out of a program that has not imported it by now.
+
+    Else pyarrow would, a third of a second at each start, to ask of what it is given whether that is pandas'.
+    """
+    if "pandas" not in sys.modules:
+        sys.meta_path.insert(0, Without("pandas"))  # type: ignore[arg-type]
 
 
 @contextmanager
