@@ -372,7 +372,7 @@ class Adam:
     MEAN, SQUARE = 0.9, 0.999  # how much of the running means stays at a step
     LEAST = 1e-8  # of what is divided by
 
-    def __init__(self, moved: nn.Parameter, lr: float, decay: float = 0.0) -> None:
+    def __init__(self, moved: Tensor, lr: float, decay: float = 0.0) -> None:
         self.moved, self.lr, self.decay = moved, lr, decay
         self.mean, self.square = torch.zeros_like(moved), torch.zeros_like(moved)
         self.steps = 0
@@ -384,7 +384,7 @@ class Adam:
         if slope is None:
             return
         self.steps += 1
-        rows = slice(None)
+        rows: Tensor | slice = slice(None)
         if slope.is_sparse:
             slope = slope.coalesce()
             rows, slope = slope.indices()[0], slope.values()

@@ -365,9 +365,10 @@ def noise_table(counts: Tensor, power: float) -> Tensor:
     """Row numbers, each as often as noise shall have it: a uniform draw from them is a noise word."""
     weights = counts.double().pow(power) * (counts > 0)
     entries = max(NOISE_ENTRIES, 32 * len(counts))
-    edges = (weights.cumsum(0) / weights.sum() * entries).round().long()
-    edges[-1] = entries
-    return torch.arange(len(counts), dtype=torch.int32).repeat_interleave(edges.diff(prepend=edges.new_zeros(1)))
+    ends = (weights.cumsum(0) / weights.sum() * entries).round().long()
+    ends[-1] = entries  # also where sums have rounded
+    each = ends.diff(prepend=torch.zeros(1, dtype=torch.int64))
+    return torch.arange(len(counts), dtype=torch.int32).repeat_interleave(each)
 
 
 def windows(lengths: Tensor, window: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from stages import classifier
 from stages.classifier import (
     About,
+    Adam,
     Classifier,
     bag,
     batches,
@@ -450,6 +451,33 @@ def test_with_everything_off_it_is_the_textbooks_model(
     assert torch.allclose(found.linear.bias, line.bias, atol=1e-5)
     assert torch.allclose(found.embedding.weight, embedding.weight, atol=1e-5)
     assert (found.about.temperature, found.about.threshold, found.ngrams, found.idf) == (1, 0.5, None, None)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_adam_steps_as_torchs_own_do(decay: float, seed: int) -> None:
+    """Also where slopes are sparse, with rows that come twice or never."""
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(V, D, generator=generator)
+    mine, dense, sparse = (nn.Parameter(start.clone()) for _ in range(3))
+    by_rows = nn.Parameter(start.clone())
+    optimisers = [
+        Adam(mine, 0.02, decay),
+        torch.optim.AdamW([dense], 0.02, weight_decay=decay),
+        Adam(by_rows, 0.02),
+        torch.optim.SparseAdam([sparse], 0.02),
+    ]
+    for _ in range(5):
+        mine.grad = torch.randn(V, D, generator=generator)
+        dense.grad = mine.grad.clone()
+        rows = torch.randint(V, (1, 4), generator=generator)
+        by_rows.grad = torch.sparse_coo_tensor(rows, torch.randn(4, D, generator=generator), (V, D))
+        sparse.grad = by_rows.grad.clone()
+        for optimiser in optimisers:
+            optimiser.step()
+    assert torch.allclose(mine, dense, atol=1e-6)
+    assert torch.allclose(by_rows, sparse, atol=1e-6)
 
 
 def test_the_preset_of_the_textbook_turns_everything_off(params: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from tests.conftest import ROOT, refused
 SCRIPT = """
 from pathlib import Path
 from stages.lib.command import Refusal, run
+{imports}
 
 def main(source: Path, made: Path) -> None:
     {body}
@@ -21,9 +22,9 @@ if __name__ == "__main__":
 """
 
 
-def ran(folder: Path, body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def ran(folder: Path, body: str, *arguments: str, imports: str = "") -> subprocess.CompletedProcess[str]:
     """How a script `toy.py` ends whose main does `body` with the paths `source` and `made`."""
-    (folder / "toy.py").write_text(SCRIPT.format(body=body), encoding="utf-8")
+    (folder / "toy.py").write_text(SCRIPT.format(imports=imports, body=body), encoding="utf-8")
     return subprocess.run(
         [sys.executable, "toy.py", *arguments],
         cwd=folder,
@@ -39,6 +40,24 @@ def test_main_gets_the_paths_in_order(tmp_path: Path) -> None:
     ended = ran(tmp_path, "made.write_text(source.read_text())", "a.txt", "b.txt")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
     assert (tmp_path / "b.txt").read_text() == "kept"
+
+
+def test_pyarrow_alone_does_not_load_pandas(tmp_path: Path) -> None:
+    body = (
+        "import sys, numpy as np, pyarrow as pa, pyarrow.dataset; "
+        "np.asarray(pa.array(['good', None])); pa.table({'a': [1]}).filter(np.array([True])); "
+        "made.write_text(str('pandas' in sys.modules))"
+    )
+    ended = ran(tmp_path, body, "a.txt", "b.txt")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (tmp_path / "b.txt").read_text() == "False"
+
+
+def test_who_has_imported_pandas_keeps_it(tmp_path: Path) -> None:
+    body = "made.write_text(str(pa.table(pd.DataFrame({'a': [1]}))['a'].to_pylist()))"
+    ended = ran(tmp_path, body, "a.txt", "b.txt", imports="import pandas as pd, pyarrow as pa")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (tmp_path / "b.txt").read_text() == "[1]"
 
 
 @pytest.mark.parametrize("arguments", [(), ("a.txt",), ("a.txt", "b.txt", "c.txt")])

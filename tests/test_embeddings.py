@@ -164,17 +164,22 @@ def test_the_written_out_gradient_is_autograds(
 
 @pytest.mark.parametrize("objective", [skipgram, cbow])
 @pytest.mark.parametrize("most", [1.5, 1e9])  # targets that come often are calmed, or none is
-def test_a_record_does_to_another_step_what_its_operations_do(objective: Objective, most: float) -> None:
+@pytest.mark.parametrize("watch", [False, True])
+def test_a_record_does_to_another_step_what_its_operations_do(
+    objective: Objective, most: float, watch: bool
+) -> None:
     first, second = (random_step(objective, seed, 2, 2, 6, 2, most) for seed in (1, 2))
     assert (second.step.calm_targets is None) == (most == 1e9)
     untouched = first.table.clone(), first.out.clone()
-    replay = embeddings.record(first.table, first.out, first.step)
+    replay = embeddings.record(first.table, first.out, first.step, watch)
     assert torch.equal(first.table, untouched[0])
     assert torch.equal(first.out, untouched[1])
     wanted = second.table.clone(), second.out.clone()
-    embeddings.advance(*wanted, second.step, negative_sampling)
+    second = second._replace(step=second.step._replace(rate=torch.tensor(-0.25)))
+    loss = embeddings.advance(*wanted, second.step, negative_sampling, watch)
     assert not torch.equal(wanted[0], second.table)
-    replay(second.table, second.out, *embeddings.tensors_of(second.step).values())
+    assert torch.equal(replay(second.table, second.out, *embeddings.tensors_of(second.step).values()), loss)
+    assert bool(loss) == watch
     assert torch.equal(second.table, wanted[0])
     assert torch.equal(second.out, wanted[1])
 
@@ -411,16 +416,18 @@ def test_replayed_steps_give_the_bytes_of_steps_in_python(
     monkeypatch.setattr(embeddings, "STEP", {objective: 1})
     replayed: list[embeddings.Step] = []
 
-    def count(worker: embeddings.Worker, table: Tensor, out: Tensor, step: embeddings.Step) -> None:
+    def count(
+        worker: embeddings.Worker, table: Tensor, out: Tensor, step: embeddings.Step, watch: bool
+    ) -> Tensor:
         replayed.append(step)
-        replay(worker, table, out, step)
+        return replay(worker, table, out, step, watch)
 
     replay = embeddings.Worker.replay
     monkeypatch.setattr(embeddings.Worker, "replay", count)
     fruit(objective=objective, epochs=3)
     assert replayed
     first = fruit.bytes()
-    in_python = lambda _, *step: embeddings.advance(*step, negative_sampling)  # noqa: E731
+    in_python = lambda _, *step: embeddings.advance(*step[:3], negative_sampling, step[3])  # noqa: E731
     monkeypatch.setattr(embeddings.Worker, "replay", in_python)
     fruit(objective=objective, epochs=3)
     assert fruit.bytes() == first

@@ -35,7 +35,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from stages import UNK
 from stages.lib import rows
-from stages.lib.command import Refusal, refusals
+from stages.lib.command import Refusal, refusals, without_pandas
 from stages.lib.progress import progress
 from stages.lib.tables import open_table
 from tools.revisions import find
@@ -420,6 +420,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    without_pandas()
     with refusals("predict"):
         try:
             main()

@@ -45,7 +45,7 @@ def without_pandas() -> None:
     Else pyarrow would, a third of a second at each start, to ask of what it is given whether that is pandas'.
     """
     if "pandas" not in sys.modules:
-        sys.meta_path.insert(0, Without("pandas"))  # type: ignore[arg-type]
+        sys.meta_path.insert(0, Without("pandas"))
 
 
 @contextmanager
