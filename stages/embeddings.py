@@ -37,12 +37,12 @@ Speed comes from the shape of the work, not from another mathematics:
 import hashlib
 import math
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, repeat
 from pathlib import Path
-from queue import Queue
-from threading import Lock, Thread
+from threading import Lock
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -288,7 +288,7 @@ def record(table: Tensor, out: Tensor, step: Step, watch: bool) -> Callable[...,
 
 def look_up(table: Tensor, rows: Tensor) -> Tensor:
     """table[rows]: (V, D), (S, R) -> (S, R, D)."""
-    return table.index_select(0, rows.flatten()).view(*rows.shape, table.shape[1])
+    return nn.functional.embedding(rows, table)
 
 
 def pick(values: Tensor, places: Tensor) -> Tensor:
@@ -646,22 +646,15 @@ class Curve:
 
 
 def ahead(items: Iterator[Item], count: int) -> Iterator[Item]:
-    """The same items, up to `count` of them fetched in advance by a thread of their own."""
-    waiting: Queue[Item | BaseException | None] = Queue(count)
-
-    def fetch() -> None:
-        try:
-            for item in items:
-                waiting.put(item)
-            waiting.put(None)
-        except BaseException as error:
-            waiting.put(error)
-
-    Thread(target=fetch, daemon=True).start()
-    while (item := waiting.get()) is not None:
-        if isinstance(item, BaseException):
-            raise item
-        yield item
+    """The same items, `count` of them fetched in advance by a thread of their own."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        waiting = deque(pool.submit(next, items, None) for _ in range(count))
+        while (item := waiting.popleft().result()) is not None:
+            waiting.append(pool.submit(next, items, None))
+            yield item
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def workers_of(params: Params) -> int:

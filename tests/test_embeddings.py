@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -407,6 +408,36 @@ def test_the_same_bytes_on_every_run(fruit: Run, threads: int) -> None:
     first = fruit.bytes()
     fruit(threads=threads, epochs=10)
     assert fruit.bytes() == first
+
+
+def test_items_are_fetched_in_order_and_some_in_advance() -> None:
+    fetched: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for n in range(1, 21):
+            fetched.append(n)
+            yield n
+
+    for n, item in enumerate(embeddings.ahead(numbers(), 3), 1):
+        assert item == n
+        assert len(fetched) <= n + 3
+    assert fetched == list(range(1, 21))
+
+
+def test_what_fails_while_it_is_fetched_fails_where_it_is_used() -> None:
+    items = embeddings.ahead((60 // n for n in (3, 2, 1, 0)), 2)
+    assert [next(items) for _ in range(3)] == [20, 30, 60]
+    with pytest.raises(ZeroDivisionError):
+        next(items)
+
+
+def test_nothing_is_fetched_for_who_has_left() -> None:
+    before = threading.active_count()
+    items = embeddings.ahead(iter(range(1, 1000)), 3)
+    next(items)
+    assert threading.active_count() == before + 1
+    items.close()
+    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("objective", ["skipgram", "cbow"])
