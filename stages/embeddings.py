@@ -423,9 +423,9 @@ def thin_out(
 ) -> tuple[Tensor, Tensor]:
     """Documents without the words that chance has taken out of them."""
     stays = torch.rand(len(ids), generator=generator) < chance.index_select(0, ids)
-    staying = nn.functional.pad(stays.cumsum(0), (1, 0))  # (n + 1,) before each word
+    staying = nn.functional.pad(stays.cumsum(0, dtype=torch.int32), (1, 0))  # (n + 1,) before each word
     ends = nn.functional.pad(lengths.cumsum(0), (1, 0))
-    return ids[stays], staying[ends].diff()
+    return ids[stays], staying[ends].diff().long()
 
 
 def dice(seed: int, *place: int | str) -> torch.Generator:
