@@ -15,12 +15,13 @@ from stages.lib.params import read_params, read_yaml
 
 PARAMS = Path("params.yaml")
 CORPORA = Path("data/corpora")
+SECTIONS = {stage: import_module(f"stages.{stage}").Params for stage in STAGES}
 
 
 def main() -> None:
     """Raises Refusal with the first thing that is wrong."""
-    for stage in STAGES:
-        read_params(PARAMS, stage, import_module(f"stages.{stage}").Params)
+    for stage, section in SECTIONS.items():
+        read_params(PARAMS, stage, section)
     corpus = read_yaml(PARAMS).get("corpus")
     if not isinstance(corpus, str) or Path(corpus).name != corpus:
         raise Refusal(f"{PARAMS}: corpus: found {corpus!r}, wanted the name of a folder in {CORPORA}")
