@@ -384,15 +384,17 @@ class Adam:
         if slope is None:
             return
         self.steps += 1
+        # Means that began at zero are too small by these shares.
+        young, younger = 1 - self.MEAN**self.steps, 1 - self.SQUARE**self.steps
         rows: Tensor | slice = slice(None)
+        least = self.LEAST * math.sqrt(younger)
         if slope.is_sparse:
             slope = slope.coalesce()
             rows, slope = slope.indices()[0], slope.values()
+            least = self.LEAST  # torch's `SparseAdam` forgoes the correction here
         self.mean[rows] = mean = torch.lerp(self.mean[rows], slope, 1 - self.MEAN)
         self.square[rows] = square = torch.lerp(self.square[rows], slope * slope, 1 - self.SQUARE)
-        # Means that began at zero are too small by these shares.
-        young, younger = 1 - self.MEAN**self.steps, 1 - self.SQUARE**self.steps
-        move = mean / (square.sqrt() + self.LEAST) * (-self.lr * math.sqrt(younger) / young)
+        move = mean / (square.sqrt() + least) * (-self.lr * math.sqrt(younger) / young)
         self.moved[rows] = self.moved[rows] * (1 - self.lr * self.decay) + move
 
 

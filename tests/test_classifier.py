@@ -472,7 +472,8 @@ def test_adam_steps_as_torchs_own_do(decay: float, seed: int) -> None:
         mine.grad = torch.randn(V, D, generator=generator)
         dense.grad = mine.grad.clone()
         rows = torch.randint(V, (1, 4), generator=generator)
-        by_rows.grad = torch.sparse_coo_tensor(rows, torch.randn(4, D, generator=generator), (V, D))
+        values = torch.randn(4, D, generator=generator)
+        by_rows.grad = torch.sparse_coo_tensor(rows, values, (V, D), check_invariants=True)
         sparse.grad = by_rows.grad.clone()
         for optimiser in optimisers:
             optimiser.step()
