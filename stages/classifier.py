@@ -220,15 +220,21 @@ def blended(words: Tensor, runs: Tensor, labels: Tensor) -> tuple[float, float]:
         (slope,) = torch.autograd.grad(total, say)
         return total.item(), slope.numpy()
 
-    found = minimize(
-        loss,
-        np.ones(2),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0, HOTTEST)] * 2,
-        options={"ftol": 1e-12, "gtol": 1e-9},
-    )
-    first, second = found.x.tolist()
+    scales, least = np.ones(2), math.inf
+    while True:
+        found = minimize(
+            loss,
+            scales,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(0, HOTTEST)] * 2,
+            options={"ftol": 1e-12, "gtol": 1e-9},
+        )
+        # Where it has met a bound it may stop too soon: then it gets further from where it is.
+        if not found.fun < least - 1e-9:
+            break
+        scales, least = found.x, found.fun
+    first, second = scales.tolist()
     return first, second
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -238,6 +238,7 @@ def test_a_temperature_stays_in_bounds_where_everything_is_wrong_or_nothing_is_s
         st.tuples(st.floats(-3, 3, width=32), st.floats(-3, 3, width=32), st.booleans()), min_size=1
     )
 )
+@example(rows=[(0.0, 0.0, False), (-3.0, 2.0625, True), (-0.5, 0.0, True)])  # stopped once, too soon
 @settings(deadline=None, max_examples=50)
 def test_no_other_pair_of_scales_fits_validation_better(rows: list[tuple[float, float, bool]]) -> None:
     words, runs = (torch.tensor([[row[n]] for row in rows]) for n in (0, 1))
