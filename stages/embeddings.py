@@ -265,8 +265,8 @@ def tensors_of(step: Step) -> dict[str, Tensor]:
 
 
 def record(table: Tensor, out: Tensor, step: Step, watch: bool) -> Callable[..., Tensor]:
-    """The operations of a step of negative sampling, to be replayed on both tables and the tensors of any
-    step of these shapes.
+    """The operations of a step of negative sampling, which with `watch` tells its loss, to be replayed on
+    both tables and the tensors of any step of these shapes.
 
     Python lets in one thread at a time, and workers that go through it at every operation wait for each
     other: a fifth of skip-gram's time. A replay is one call. The operations are the same, and the bytes.
@@ -566,7 +566,8 @@ class Worker:
         self.is_used = torch.zeros(len(out), dtype=torch.bool, device=self.device)
         self.place = torch.empty(len(out), dtype=torch.int64, device=self.device)
         self.change_in = self.change_out = Change(*3 * [torch.empty(0)])
-        self.records: dict[tuple[bool, bool], Callable[..., Tensor]] = {}  # of whole steps
+        # Of whole steps, by whether targets are calmed and whether the loss is told.
+        self.records: dict[tuple[bool, bool], Callable[..., Tensor]] = {}
 
     def number(self, text: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """The rows of <pad> and the text, ascending (U,), and these with those of `others` behind them (U',).
@@ -608,7 +609,8 @@ class Worker:
                 told = self.replay(table, out, step, watch)
             else:
                 told = advance(table, out, step, loss, watch)
-            value += told.item() if watch else 0.0
+            if watch:
+                value = told.item()
         often_in = torch.bincount(predictions.inputs.flatten(), minlength=len(used_in))
         wanted = torch.cat([predictions.targets.flatten(), noise.flatten()])
         often_out = torch.bincount(wanted, minlength=len(used_out))
@@ -760,7 +762,7 @@ def merged(done: list[Change], words: int) -> Iterator[tuple[Tensor, Tensor]]:
     for rows, _, often in done:
         total.index_add_(0, rows, often.to(total))
     for rows, change, often in done:
-        yield rows, change.mul_(((MEETING + often) / (MEETING + total[rows]))[:, None])
+        yield rows, change.mul_(((MEETING + often) / (MEETING + pick(total, rows)))[:, None])
 
 
 def start(tokens: list[str], params: Params) -> Words:

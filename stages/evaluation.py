@@ -147,7 +147,7 @@ def naive_bayes(train: Reviews, test: Reviews, words: int) -> Floats:
     return chances
 
 
-def nbsvm(train: Reviews, test: Reviews, words: int, seed: int, threads: int = 1) -> Floats:
+def nbsvm(train: Reviews, test: Reviews, words: int, seed: int) -> Floats:
     """A line through the words and pairs that a review has, each counting as much as Naive Bayes
     would have it count: (N, L).
 
@@ -157,7 +157,7 @@ def nbsvm(train: Reviews, test: Reviews, words: int, seed: int, threads: int = 1
     labels = train.labels.numpy()
     kinds = int(labels.max()) + 1
     read = unpadded(train.ids, train.lengths)
-    keys, places = learn(*read, longest=2, words=words, least=1, limit=2 * len(read[0]), threads=threads)
+    keys, places = learn(*read, longest=2, words=words, least=1, limit=2 * len(read[0]))
     ratios: Floats = log_count_ratios(places, labels, kinds).astype(np.float64)  # (F, 1 or L)
     present = places.T.tocsr()  # (N, F)
     asked = incidence(*unpadded(test.ids, test.lengths), 2, words, Table(keys))
@@ -502,7 +502,7 @@ def main(
     contenders = {
         "classifier": ours,
         "naive_bayes": contender(naive_bayes(train, test, words)),
-        "nbsvm": contender(nbsvm(train, test, words, choices.seed, choices.threads)),
+        "nbsvm": contender(nbsvm(train, test, words, choices.seed)),
         "majority": contender(majority(train.labels.numpy(), len(names), len(truth))),
     }
     write_json(metrics, evaluate(truth, contenders, before, names, choices))

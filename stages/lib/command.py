@@ -27,15 +27,12 @@ def run(main: Callable[..., None]) -> None:
         main(*map(Path, given))
 
 
-class Without:
-    """Asked before all others where a module is, it says of one that there is none."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
+class NoPandas:
+    """Asked before all others where a module is, it says of pandas that there is none."""
 
     def find_spec(self, name: str, *_: object) -> None:
-        """None, which leaves `name` to the others. Raises ModuleNotFoundError where it is the one."""
-        if name == self.name:
+        """None, which leaves `name` to the others. Raises ModuleNotFoundError for pandas."""
+        if name == "pandas":
             raise ModuleNotFoundError(f"{name} is kept out of this program", name=name)
 
 
@@ -45,7 +42,7 @@ def without_pandas() -> None:
     Else pyarrow would, a third of a second at each start, to ask of what it is given whether that is pandas'.
     """
     if "pandas" not in sys.modules:
-        sys.meta_path.insert(0, Without("pandas"))
+        sys.meta_path.insert(0, NoPandas())
 
 
 @contextmanager
