@@ -70,9 +70,10 @@ from stages.lib.wordsets import measure, read_wordset
 BLOCK = 16  # P: positions scored together; longer blocks waste products outside the windows
 STEP = {"skipgram": 32, "cbow": 64}  # S: blocks a step; longer steps are faster and use staler rows
 ROUND = 1024  # blocks a round at most; longer rounds waste less on copies and merge staler rows
-WIDER = {"cpu": 1, "cuda": 4}  # so many times longer steps and rounds: a GPU has room for them
+WIDER = {"cpu": 1, "cuda": 4}  # so many times longer steps: a GPU has room for them
+LONGER = {"cpu": 1, "cuda": 16}  # so many times longer rounds: a GPU is one worker, which merges with none
 ROUNDS = 32  # an epoch at least, so that on a short text the workers meet often enough
-POOL = 4096  # noise words that a round draws, and its blocks draw theirs from: few rows stay in cache
+POOL = 4096  # noise words that ROUND blocks draw, and each of them draws its own from: few rows stay in cache
 NOISE_ENTRIES = 1 << 22  # of the table that noise words are drawn from, at least
 DAMPING = -0.25  # power of an input's count in a step; of a target's it cost agreement with people
 PIECE_DAMPING = -0.5  # power of how many words of a round share a piece
@@ -269,9 +270,14 @@ def record(table: Tensor, out: Tensor, step: Step, watch: bool) -> Callable[...,
     both tables and the tensors of any step of these shapes.
 
     Python lets in one thread at a time, and workers that go through it at every operation wait for each
-    other: a fifth of skip-gram's time. A replay is one call. The operations are the same, and the bytes.
-    What is no tensor stays as it is recorded.
+    other: a fifth of skip-gram's time; a GPU waits for Python most of the time. A replay is one call. The
+    operations are the same, and the bytes. What is no tensor stays as it is recorded.
     """
+    return (record_graph if table.is_cuda else record_trace)(table, out, step, watch)
+
+
+def record_trace(table: Tensor, out: Tensor, step: Step, watch: bool) -> Callable[..., Tensor]:
+    """`record` on a CPU."""
     parts = tensors_of(step)
 
     def taken(table: Tensor, out: Tensor, *tensors: Tensor) -> Tensor:
@@ -284,6 +290,26 @@ def record(table: Tensor, out: Tensor, step: Step, watch: bool) -> Callable[...,
         example = (table.clone(), out.clone(), *parts.values())
         recorded: Callable[..., Tensor] = torch.jit.trace(taken, example, check_trace=False)  # type: ignore[no-untyped-call]
     return recorded
+
+
+def record_graph(table: Tensor, out: Tensor, step: Step, watch: bool) -> Callable[..., Tensor]:
+    """`record` on a GPU, whose records are graphs: of these very tables, no others, and of tensors in one
+    place, to which those of a step are copied."""
+    placed: dict[str, Any] = {name: part.clone() for name, part in tensors_of(step).items()}
+    inside = step._replace(**placed)
+    # A first call sets up what cannot be while a graph is being recorded.
+    advance(table.clone(), out.clone(), inside, negative_sampling, watch)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        value = advance(table, out, inside, negative_sampling, watch)
+
+    def replay(_: Tensor, __: Tensor, *tensors: Tensor) -> Tensor:
+        for place, part in zip(placed.values(), tensors, strict=True):
+            place.copy_(part)
+        graph.replay()
+        return value
+
+    return replay
 
 
 def look_up(table: Tensor, rows: Tensor) -> Tensor:
@@ -566,6 +592,7 @@ class Worker:
         self.is_used = torch.zeros(len(out), dtype=torch.bool, device=self.device)
         self.place = torch.empty(len(out), dtype=torch.int64, device=self.device)
         self.change_in = self.change_out = Change(*3 * [torch.empty(0)])
+        self.places = [torch.empty_like(out) for _ in range(2)] if out.is_cuda else []  # of `copies`
         # Of whole steps, by whether targets are calmed and whether the loss is told.
         self.records: dict[tuple[bool, bool], Callable[..., Tensor]] = {}
 
@@ -587,21 +614,21 @@ class Worker:
         p = self.params
         generator = dice(p.seed, "noise", *text.place)
         ids, left, right = (x.to(self.device) for x in text[2:])
-        pool = self.noise[torch.randint(len(self.noise), (POOL,), generator=generator)].long().to(self.device)
+        pool = torch.randint(len(self.noise), (POOL * LONGER[p.device],), generator=generator)
+        pool = self.noise[pool].long().to(self.device)
         # All words are targets of the softmax.
         others = torch.arange(len(self.out), device=self.device) if p.loss == "softmax" else pool
         used_in, used_out = self.number(ids, others)
         blocks = blocks_of(pick(self.place, ids), left, right, p.window, self.sharing.blocks)
         predictions = {"skipgram": skipgram, "cbow": cbow}[p.objective](blocks)
         groups = len(blocks.centres) // self.sharing.blocks
-        drawn = torch.randint(POOL, (groups, self.sharing.words), generator=generator).to(self.device)
+        drawn = torch.randint(len(pool), (groups, self.sharing.words), generator=generator).to(self.device)
         noise = pick(pick(self.place, pool), drawn)
         before_in, before_out = self.words.take(used_in), self.out.index_select(0, used_out)
-        table, out = before_in.clone(), before_out.clone()
+        table, out = self.copies(before_in, before_out)
         loss = {"negative_sampling": negative_sampling, "softmax": softmax}[p.loss]
         steps = list(steps_of(predictions, noise, p.negatives, rate, self.step, MOST / workers_of(p)))
-        # A GPU is one worker, which waits for none, and there a record may fuse operations and round anew.
-        replays = p.loss == "negative_sampling" and p.device == "cpu"
+        replays = p.loss == "negative_sampling"
         value = 0.0
         for number, step in enumerate(steps):
             watch = number == 0
@@ -614,9 +641,18 @@ class Worker:
         often_in = torch.bincount(predictions.inputs.flatten(), minlength=len(used_in))
         wanted = torch.cat([predictions.targets.flatten(), noise.flatten()])
         often_out = torch.bincount(wanted, minlength=len(used_out))
-        self.change_in = Change(used_in, table.sub_(before_in), often_in)
-        self.change_out = Change(used_out, out.sub_(before_out), often_out)
+        self.change_in = Change(used_in, table[: len(used_in)].sub_(before_in), often_in)
+        self.change_out = Change(used_out, out[: len(used_out)].sub_(before_out), often_out)
         return value, steps[0].true.sum().item() / rate, len(steps)
+
+    def copies(self, *taken: Tensor) -> list[Tensor]:
+        """Copies of some rows, for the steps to work on. A GPU's records are of one place in memory: there
+        the copies are always in the same, with room for all rows."""
+        if self.device.type == "cpu":
+            return [rows.clone() for rows in taken]
+        for place, rows in zip(self.places, taken, strict=True):
+            place[: len(rows)] = rows
+        return self.places
 
     def replay(self, table: Tensor, out: Tensor, step: Step, watch: bool) -> Tensor:
         """Takes a step of the usual length, from a record."""
@@ -670,12 +706,11 @@ def plan(words: int, params: Params) -> tuple[int, int, Sharing]:
     On a short text so few blocks that an epoch has many rounds, and the workers meet often; and each
     block has noise of its own. A step has whole groups, a round whole steps.
     """
-    wider = WIDER[params.device]
     fair = max(1, words // (BLOCK * ROUNDS * workers_of(params)))
     sharing = (OWN if fair < ROUND else SHARING)[params.objective]
     fair = max(fair, sharing.blocks)
-    step = min(STEP[params.objective] * wider, fair) // sharing.blocks * sharing.blocks
-    return step, min(ROUND * wider, fair) // step * step, sharing
+    step = min(STEP[params.objective] * WIDER[params.device], fair) // sharing.blocks * sharing.blocks
+    return step, min(ROUND * LONGER[params.device], fair) // step * step, sharing
 
 
 def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkpoint) -> Curve:
@@ -809,11 +844,13 @@ def require_sense(text: int, words: int, params: Params) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise Refusal(f"embeddings.wordsets: two files are named {twice[0]!r}; their figures need two names")
     pieces = params.subwords.buckets if params.subwords else 0
+    tables = 2 if params.device == "cpu" else 4  # on a GPU with room for a copy of all rows
     require_memory(
-        4 * params.dim * (2 * words + pieces),
+        4 * params.dim * (tables * words + pieces),
         f"embeddings.dim: found {params.dim}, which with {words:,} words"
         + (f" and {pieces:,} buckets" if pieces else ""),
         "lower it, or raise vocabulary.min_count",
+        torch.cuda.mem_get_info()[0] if params.device == "cuda" else None,
     )
 
 
@@ -841,12 +878,12 @@ def main(
     rows = pq.read_table(vocabulary, columns=["token", "count"])
     tokens, counts = rows["token"].to_pylist(), torch.tensor(rows["count"].to_numpy())
     number = {token: row for row, token in enumerate(tokens) if row > UNK}
+    prepare(choices.seed, 1, choices.device)  # a worker is one thread
     require_sense(int(counts.sum()), len(number), choices)
     judged = {
         path.stem: read_wordset(path) for path in (find(n, wordsets, "wordsets") for n in choices.wordsets)
     }
     inputs = [ids, vocabulary]
-    prepare(choices.seed, 1, choices.device)  # a worker is one thread
     words = start(tokens, choices)
     found = 0
     if choices.pretrained is not None:

@@ -39,7 +39,8 @@ from stages.classifier import (
 from stages.lib.command import Refusal
 from stages.lib.nbsvm import NGrams, Runs
 from stages.lib.reviews import Reviews, read_split
-from tests.conftest import ROOT
+from stages.lib.training import Device
+from tests.conftest import DEVICES, ROOT, needs_gpu
 
 V, D = 11, 4
 ABOUT = About(vocabulary="0" * 64, width=None, keep="head")
@@ -420,10 +421,11 @@ def logits_of(model: Classifier, folder: Path) -> Tensor:
 
 @pytest.mark.parametrize("labels", [2, 3])
 @pytest.mark.parametrize("tuning", ["fine_tuned", "frozen"])  # frozen vectors are pooled once, elsewhere
+@pytest.mark.parametrize("device", DEVICES)
 def test_with_everything_off_it_is_the_textbooks_model(
-    tmp_path: Path, write_params: Callable[..., Path], labels: int, tuning: str
+    tmp_path: Path, write_params: Callable[..., Path], labels: int, tuning: str, device: Device
 ) -> None:
-    found, metrics = trained(tmp_path, write_params, labels, tuning=tuning)
+    found, metrics = trained(tmp_path, write_params, labels, tuning=tuning, device=device)
     assert metrics["best_epoch"] == 2  # else not these but the first epoch's weights were kept
 
     train = read_split(tmp_path / "tensors.safetensors", "train")
@@ -686,16 +688,32 @@ def test_the_idf_is_that_of_the_train_reviews(tmp_path: Path, write_params: Call
 
 @pytest.mark.parametrize("labels", [2, 4])
 @pytest.mark.parametrize("start", ["trained", "random"])
+@pytest.mark.parametrize("device", DEVICES)
 def test_it_learns_what_one_word_tells(
-    tmp_path: Path, write_params: Callable[..., Path], labels: int, start: str
+    tmp_path: Path, write_params: Callable[..., Path], labels: int, start: str, device: Device
 ) -> None:
     paths = write_inputs(tmp_path, labels)
-    classifier.main(write_params(classifier={**QUICK, "start": start}), *paths)
+    choices = {**QUICK, "start": start, "device": device}
+    classifier.main(write_params(classifier=choices), *paths)
     metrics = json.loads(paths[5].read_text(encoding="utf-8"))
     assert metrics["validation"]["accuracy"] == 1.0
     outputs = [path.read_bytes() for path in paths[4:]]
-    classifier.main(write_params(classifier={**QUICK, "start": start}), *paths)
+    classifier.main(write_params(classifier=choices), *paths)
     assert [path.read_bytes() for path in paths[4:]] == outputs
+
+
+@needs_gpu
+@pytest.mark.parametrize("pool", ["mean", "sum", "max", "mean_max", "idf_mean"])
+def test_every_pooling_gives_the_same_bytes_on_every_run_on_a_gpu(
+    tmp_path: Path, write_params: Callable[..., Path], pool: str
+) -> None:
+    paths = write_inputs(tmp_path)
+    choices = {**QUICK, "pool": pool, "word_dropout": 0.2, "averaging": True, "device": "cuda"}
+    outputs = []
+    for _ in range(2):
+        classifier.main(write_params(classifier=choices), *paths)
+        outputs.append([path.read_bytes() for path in paths[4:]])
+    assert outputs[0] == outputs[1]
 
 
 def test_frozen_vectors_stay_and_fine_tuned_ones_move_but_for_padding(

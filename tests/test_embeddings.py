@@ -39,8 +39,9 @@ from stages.lib.command import Refusal
 from stages.lib.files import read_json
 from stages.lib.subwords import Subwords, vector_of
 from stages.lib.tables import table_writer
+from stages.lib.training import Device, prepare
 from stages.report import nearest_words
-from tests.conftest import ROOT, refused
+from tests.conftest import DEVICES, ROOT, needs_gpu, refused
 
 V, D, NEGATIVES = 13, 5, 5
 Objective = Callable[[Blocks], Predictions]
@@ -95,6 +96,14 @@ def random_step(
     predictions = objective(text)
     (step,) = embeddings.steps_of(predictions, noise, NEGATIVES, -0.5, blocks, most)
     return Drawn(table, out, text, noise, step)
+
+
+def moved(drawn: Drawn, device: Device) -> Drawn:
+    """Tables and step on a device."""
+    step = {name: part.to(device) for name, part in embeddings.tensors_of(drawn.step).items()}
+    return drawn._replace(
+        table=drawn.table.to(device), out=drawn.out.to(device), step=drawn.step._replace(**step)
+    )
 
 
 def textbook(
@@ -163,20 +172,40 @@ def test_the_written_out_gradient_is_autograds(
         assert torch.allclose(dense(*out_updates), -0.5 * out.weight.grad)
 
 
+@needs_gpu
+@pytest.mark.parametrize("objective", [skipgram, cbow])
+@pytest.mark.parametrize("loss", [negative_sampling, softmax])
+@pytest.mark.parametrize("most", [1.5, 1e9])
+def test_a_gpu_takes_the_step_that_a_cpu_does(objective: Objective, loss: Loss, most: float) -> None:
+    prepare(0, 1, "cuda")
+    here = random_step(objective, 3, 2, 2, 6, 2, most)
+    there = moved(here, "cuda")
+    before = here.table.clone()
+    told = [embeddings.advance(one.table, one.out, one.step, loss, watch=True) for one in (here, there)]
+    assert torch.allclose(told[0], told[1].cpu())
+    assert torch.allclose(here.table, there.table.cpu())
+    assert torch.allclose(here.out, there.out.cpu())
+    assert not torch.allclose(here.table, before)
+
+
 @pytest.mark.parametrize("objective", [skipgram, cbow])
 @pytest.mark.parametrize("most", [1.5, 1e9])  # targets that come often are calmed, or none is
 @pytest.mark.parametrize("watch", [False, True])
+@pytest.mark.parametrize("device", DEVICES)
 def test_a_record_does_to_another_step_what_its_operations_do(
-    objective: Objective, most: float, watch: bool
+    objective: Objective, most: float, watch: bool, device: Device
 ) -> None:
-    first, second = (random_step(objective, seed, 2, 2, 6, 2, most) for seed in (1, 2))
+    prepare(0, 1, device)
+    first, second = (moved(random_step(objective, seed, 2, 2, 6, 2, most), device) for seed in (1, 2))
+    if device == "cuda":  # where a record is of its own tables alone
+        second = second._replace(table=first.table, out=first.out)
     assert (second.step.calm_targets is None) == (most == 1e9)
     untouched = first.table.clone(), first.out.clone()
     replay = embeddings.record(first.table, first.out, first.step, watch)
     assert torch.equal(first.table, untouched[0])
     assert torch.equal(first.out, untouched[1])
     wanted = second.table.clone(), second.out.clone()
-    second = second._replace(step=second.step._replace(rate=torch.tensor(-0.25)))
+    second = second._replace(step=second.step._replace(rate=torch.tensor(-0.25, device=device)))
     loss = embeddings.advance(*wanted, second.step, negative_sampling, watch)
     assert not torch.equal(wanted[0], second.table)
     assert torch.equal(replay(second.table, second.out, *embeddings.tensors_of(second.step).values()), loss)
@@ -359,10 +388,12 @@ def fruit(tmp_path: Path, write_params: Callable[..., Path]) -> Run:
 @pytest.mark.parametrize("objective", ["skipgram", "cbow"])
 @pytest.mark.parametrize("loss", ["negative_sampling", "softmax"])
 @pytest.mark.parametrize("subwords", [None, {"min": 3, "max": 4, "buckets": 50}])
+@pytest.mark.parametrize("device", DEVICES)
 def test_words_of_one_company_come_to_lie_together(
-    fruit: Run, objective: str, loss: str, subwords: dict[str, int] | None
+    fruit: Run, objective: str, loss: str, subwords: dict[str, int] | None, device: Device
 ) -> None:
     choices = {"objective": objective, "loss": loss, "subwords": subwords, "subsample": 0, "lr": 0.025}
+    choices["device"] = device
     table = fruit(**choices, epochs=60)["embeddings"]
     first = fruit.bytes()
     assert table.dtype == torch.float32
@@ -375,25 +406,28 @@ def test_words_of_one_company_come_to_lie_together(
     assert fruit.bytes() == first
 
 
+@pytest.mark.parametrize("device", DEVICES)
 def test_words_lie_together_where_blocks_share_noise_and_few_words_come_often(
-    fruit: Run, monkeypatch: pytest.MonkeyPatch
+    fruit: Run, monkeypatch: pytest.MonkeyPatch, device: Device
 ) -> None:
     monkeypatch.setattr(embeddings, "OWN", embeddings.SHARING)
-    table = fruit(subsample=0, lr=0.025, epochs=60)["embeddings"]
+    table = fruit(subsample=0, lr=0.025, epochs=60, device=device)["embeddings"]
     first = fruit.bytes()
     words = pq.read_table(fruit.folder / "vocabulary.parquet")["token"].to_pylist()
     for word, found in nearest_words(words[2:], table[2:].numpy(), words[2:], 3).items():
         assert {other in FRUIT for other, _ in found} == {word in FRUIT}
-    fruit(subsample=0, lr=0.025, epochs=60)
+    fruit(subsample=0, lr=0.025, epochs=60, device=device)
     assert fruit.bytes() == first
 
 
 @pytest.mark.parametrize("objective", ["skipgram", "cbow"])
 @pytest.mark.parametrize("words", [1, 10_000, 10**6, 2 * 10**6, 10**9])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_step_has_whole_groups_and_a_round_whole_steps(
-    fruit: Run, objective: str, words: int, monkeypatch: pytest.MonkeyPatch
+    fruit: Run, objective: str, words: int, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    params = embeddings.Params(**yaml.safe_load(fruit.params(objective=objective).read_text())["embeddings"])
+    chosen = fruit.params(objective=objective, device=device).read_text()
+    params = embeddings.Params(**yaml.safe_load(chosen)["embeddings"])
     for own in (embeddings.OWN, embeddings.SHARING):
         monkeypatch.setattr(embeddings, "OWN", own)
         step, length, sharing = embeddings.plan(words, params)
@@ -441,10 +475,12 @@ def test_nothing_is_fetched_for_who_has_left() -> None:
 
 
 @pytest.mark.parametrize("objective", ["skipgram", "cbow"])
+@pytest.mark.parametrize("device", DEVICES)
 def test_replayed_steps_give_the_bytes_of_steps_in_python(
-    fruit: Run, monkeypatch: pytest.MonkeyPatch, objective: str
+    fruit: Run, monkeypatch: pytest.MonkeyPatch, objective: str, device: Device
 ) -> None:
     monkeypatch.setattr(embeddings, "STEP", {objective: 1})
+    monkeypatch.setattr(embeddings, "WIDER", {device: 1})
     replayed: list[embeddings.Step] = []
 
     def count(
@@ -455,12 +491,12 @@ def test_replayed_steps_give_the_bytes_of_steps_in_python(
 
     replay = embeddings.Worker.replay
     monkeypatch.setattr(embeddings.Worker, "replay", count)
-    fruit(objective=objective, epochs=3)
+    fruit(objective=objective, epochs=3, device=device)
     assert replayed
     first = fruit.bytes()
     in_python = lambda _, *step: embeddings.advance(*step[:3], negative_sampling, step[3])  # noqa: E731
     monkeypatch.setattr(embeddings.Worker, "replay", in_python)
-    fruit(objective=objective, epochs=3)
+    fruit(objective=objective, epochs=3, device=device)
     assert fruit.bytes() == first
 
 
@@ -516,8 +552,11 @@ embeddings.main(*map(pathlib.Path, sys.argv[1:]))
 
 
 @pytest.mark.parametrize("objective", ["skipgram", "cbow"])
-def test_a_killed_run_goes_on_to_the_same_bytes(fruit: Run, work_folder: Path, objective: str) -> None:
-    params = fruit.params(objective=objective, epochs=400)
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    fruit: Run, work_folder: Path, objective: str, device: Device
+) -> None:
+    params = fruit.params(objective=objective, epochs=400, device=device)
     embeddings.main(params, *fruit.paths)
     whole = fruit.bytes()
     for path in fruit.outputs:
@@ -654,6 +693,15 @@ def test_a_training_that_diverges_in_its_last_round_is_not_written(
     with pytest.raises(Refusal, match=r"diverged .*lower embeddings\.lr"):
         fruit(epochs=1)
     assert not any(path.exists() for path in fruit.outputs)
+
+
+def test_more_than_a_gpu_has_free_is_refused(fruit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (999, 10**9))
+    chosen = fruit.params(device="cuda").read_text()
+    params = embeddings.Params(**yaml.safe_load(chosen)["embeddings"])
+    with pytest.raises(Refusal, match=r"embeddings\.dim: found 8, .* needs 0\.0 GB of memory"):
+        embeddings.require_sense(4800, 8, params)  # 4 tables of 8 words of 8 numbers of 4 bytes
+    embeddings.require_sense(4800, 7, params)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

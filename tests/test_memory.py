@@ -14,3 +14,9 @@ def test_what_does_not_fit_is_refused_and_what_just_fits_is_not(monkeypatch: pyt
     told = r"^a: found 1, which needs 3\.0 GB of memory, and 2\.0 GB are free; lower it$"
     with pytest.raises(Refusal, match=told):
         require_memory(3_000_000_000, "a: found 1, which", "lower it")
+
+
+def test_memory_of_another_kind_is_asked_for_by_what_it_has_free() -> None:
+    require_memory(1000, "a: found 1, which", "lower it", free=1000)
+    with pytest.raises(Refusal, match="are free"):
+        require_memory(1001, "a: found 1, which", "lower it", free=1000)
