@@ -55,6 +55,7 @@ from stages.lib.training import Device, prepare
 SCORED = 256  # reviews scored at a time
 CELLS = 1 << 18  # words of a batch, padding included, that get a gradient each
 HOTTEST = 100.0  # temperature that is tried, and its inverse
+CPU = torch.device("cpu")  # where all that is not training is done
 
 Pool = Literal["mean", "sum", "max", "mean_max", "idf_mean"]
 
@@ -143,7 +144,7 @@ class Classifier(nn.Module):
         table = self.embedding.weight @ self.linear.weight.T  # (V, 1 or L)
         mode: Literal["mean", "sum"] = "sum" if self.about.pool == "sum" else "mean"
         # Weights of one, too: torch sums with weights many times faster than around a padding index.
-        each = torch.ones(len(table)) if self.idf is None else self.idf  # (V,)
+        each = table.new_ones(len(table)) if self.idf is None else self.idf  # (V,)
 
         def logits(ids: Tensor, lengths: Tensor) -> Tensor:
             words = bag(ids, table, mode, each[ids])  # (B, 1 or L)
@@ -337,7 +338,7 @@ def gather(reviews: Reviews, rows: Tensor, device: torch.device) -> Reviews:
 
 
 @torch.no_grad()
-def score(model: Callable[[Tensor, Tensor], Tensor], reviews: Reviews, device: torch.device) -> Tensor:
+def score(model: Callable[[Tensor, Tensor], Tensor], reviews: Reviews, device: torch.device = CPU) -> Tensor:
     """What `model` makes of all reviews of a split, (N, ...), in their order: their logits."""
     model = model.folded() if isinstance(model, Classifier) else model
     order = torch.argsort(reviews.lengths, stable=True)
@@ -566,7 +567,7 @@ def main(
         if model.idf is not None:
             model.idf = inverse_frequency(train, len(vectors))
         best, epochs, number = fit(model.to(device), train, validation, choices, weights, device)
-        model.load_state_dict(best)
+        model.cpu().load_state_dict(best)  # who scores has no GPU, and shall get the same numbers
         facts = {
             "best_epoch": number,
             "epochs_run": len(epochs),
@@ -574,8 +575,8 @@ def main(
         }
     if choices.ngrams is not None:
         learnt = learn_ngrams(train, len(vectors), len(names), choices.ngrams, weights, choices.threads)
-        facts |= add_ngrams(model, *learnt, validation, blend, device)
-    logits = score(model, validation, device)
+        facts |= add_ngrams(model, *learnt, validation, blend)
+    logits = score(model, validation)
     temperature = 1.0
     if choices.calibration == "temperature" and tells:
         temperature = temperature_for(logits, validation.labels)
@@ -606,17 +607,15 @@ def add_ngrams(
     bias: Tensor,
     validation: Reviews,
     blend: float | str,
-    device: torch.device,
 ) -> dict[str, Any]:
     """Puts n-grams beside the words, each part's weights multiplied by its say; and the figures of both."""
-    words = score(model, validation, device)
-    said = score(runs, validation, torch.device("cpu")) + bias
+    words, said = score(model, validation), score(runs, validation) + bias
     first, second = (
         (1 - blend, blend) if isinstance(blend, float) else blended(words, said, validation.labels)
     )
     with torch.no_grad():
         model.linear.weight *= first
-        model.linear.bias.copy_(model.linear.bias * first + bias.to(device) * second)
+        model.linear.bias.copy_(model.linear.bias * first + bias * second)
         runs.weight *= second
     model.ngrams = runs
     figures = {

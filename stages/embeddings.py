@@ -77,7 +77,7 @@ POOL = 4096  # noise words that ROUND blocks draw, and each of them draws its ow
 NOISE_ENTRIES = 1 << 22  # of the table that noise words are drawn from, at least
 DAMPING = -0.25  # power of an input's count in a step; of a target's it cost agreement with people
 PIECE_DAMPING = -0.5  # power of how many words of a round share a piece
-MOST = 16.0  # gradients that a row may take in one step, over all workers; text of few words needs the limit
+MOST = 16.0  # gradients that a row may take in one step, over all workers; more overshoot
 MEETING = 16.0  # occurrences in a round, from about which on workers' changes are averaged, not added
 AHEAD = 64  # rounds read in advance: a row group is many rounds, and is read at once
 CELLS = 1 << 22  # scores of the full softmax in memory at a time
@@ -116,6 +116,15 @@ class Sharing(NamedTuple):
 
 SHARING = {"skipgram": Sharing(4, 32), "cbow": Sharing(4, 16)}  # fewer words estimate more coarsely
 OWN = {"skipgram": Sharing(1, 48), "cbow": Sharing(1, 8)}  # on a short text, which evens out less of that
+
+
+class Plan(NamedTuple):
+    """How a text is cut up, and how calmly it is learnt from."""
+
+    step: int  # S: blocks a step
+    length: int  # blocks a round
+    sharing: Sharing
+    most: float  # gradients that a row may take in a worker's step
 
 
 class Blocks(NamedTuple):
@@ -582,12 +591,9 @@ class Change(NamedTuple):
 class Worker:
     """One thread's share: it learns from a round of text on a copy of the rows that it needs."""
 
-    def __init__(
-        self, words: Words, out: Tensor, noise: Tensor, step: int, sharing: Sharing, params: Params
-    ) -> None:
-        """`step` is in blocks. The tables are read here; `meet` alone changes them."""
-        self.words, self.out, self.noise, self.params = words, out, noise, params
-        self.step, self.sharing = step, sharing
+    def __init__(self, words: Words, out: Tensor, noise: Tensor, plan: Plan, params: Params) -> None:
+        """The tables are read here; `meet` alone changes them."""
+        self.words, self.out, self.noise, self.plan, self.params = words, out, noise, plan, params
         self.device = out.device
         self.is_used = torch.zeros(len(out), dtype=torch.bool, device=self.device)
         self.place = torch.empty(len(out), dtype=torch.int64, device=self.device)
@@ -619,20 +625,22 @@ class Worker:
         # All words are targets of the softmax.
         others = torch.arange(len(self.out), device=self.device) if p.loss == "softmax" else pool
         used_in, used_out = self.number(ids, others)
-        blocks = blocks_of(pick(self.place, ids), left, right, p.window, self.sharing.blocks)
+        blocks = blocks_of(pick(self.place, ids), left, right, p.window, self.plan.sharing.blocks)
         predictions = {"skipgram": skipgram, "cbow": cbow}[p.objective](blocks)
-        groups = len(blocks.centres) // self.sharing.blocks
-        drawn = torch.randint(len(pool), (groups, self.sharing.words), generator=generator).to(self.device)
+        groups = len(blocks.centres) // self.plan.sharing.blocks
+        drawn = torch.randint(len(pool), (groups, self.plan.sharing.words), generator=generator).to(
+            self.device
+        )
         noise = pick(pick(self.place, pool), drawn)
         before_in, before_out = self.words.take(used_in), self.out.index_select(0, used_out)
         table, out = self.copies(before_in, before_out)
         loss = {"negative_sampling": negative_sampling, "softmax": softmax}[p.loss]
-        steps = list(steps_of(predictions, noise, p.negatives, rate, self.step, MOST / workers_of(p)))
+        steps = list(steps_of(predictions, noise, p.negatives, rate, self.plan.step, self.plan.most))
         replays = p.loss == "negative_sampling"
         value = 0.0
         for number, step in enumerate(steps):
             watch = number == 0
-            if replays and len(step.inputs) == self.step:
+            if replays and len(step.inputs) == self.plan.step:
                 told = self.replay(table, out, step, watch)
             else:
                 told = advance(table, out, step, loss, watch)
@@ -700,17 +708,21 @@ def workers_of(params: Params) -> int:
     return params.threads if params.device == "cpu" else 1
 
 
-def plan(words: int, params: Params) -> tuple[int, int, Sharing]:
-    """Blocks a step, blocks a round, and how noise is shared, for a text of so many words.
+def plan(words: int, params: Params) -> Plan:
+    """How a text of so many words is learnt from.
 
-    On a short text so few blocks that an epoch has many rounds, and the workers meet often; and each
-    block has noise of its own. A step has whole groups, a round whole steps.
+    A short one with so few blocks a round that an epoch has many, and the workers meet often; each
+    block has noise of its own; and a row heeds fewer gradients, for the same few words come all the
+    time. A step has whole groups, a round whole steps.
     """
-    fair = max(1, words // (BLOCK * ROUNDS * workers_of(params)))
-    sharing = (OWN if fair < ROUND else SHARING)[params.objective]
+    workers = workers_of(params)
+    fair = max(1, words // (BLOCK * ROUNDS * workers))
+    short = fair < ROUND
+    sharing = (OWN if short else SHARING)[params.objective]
     fair = max(fair, sharing.blocks)
     step = min(STEP[params.objective] * WIDER[params.device], fair) // sharing.blocks * sharing.blocks
-    return step, min(ROUND * LONGER[params.device], fair) // step * step, sharing
+    length = min(ROUND * LONGER[params.device], fair) // step * step
+    return Plan(step, length, sharing, MOST / (max(2, workers) if short else workers))
 
 
 def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkpoint) -> Curve:
@@ -724,8 +736,8 @@ def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkp
     chance = keep_chance(known, params.subsample)
     noise = noise_table(known, params.noise_power)
     threads = workers_of(params)
-    step_blocks, round_blocks, sharing = plan(int(counts.sum()), params)
-    workers = [Worker(words, out, noise, step_blocks, sharing, params) for _ in range(threads)]
+    shape = plan(int(counts.sum()), params)
+    workers = [Worker(words, out, noise, shape, params) for _ in range(threads)]
     total = int(counts.sum()) * params.epochs
     top = LR[params.objective] if params.lr == "auto" else params.lr
     curve = Curve(total)
@@ -739,7 +751,7 @@ def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkp
         curve.loss, curve.pairs = state["open"]
     with progress("embeddings", "words", total) as bar, ThreadPoolExecutor(threads) as pool:
         bar.update(seen)
-        stream = ahead(rounds(ids, chance, BLOCK * round_blocks, params, place), AHEAD)
+        stream = ahead(rounds(ids, chance, BLOCK * shape.length, params, place), AHEAD)
         texts = list(islice(stream, threads))
         while texts:
             lr = top * max(FLOOR, 1 - seen / total)

@@ -490,11 +490,11 @@ def main(
 ) -> None:
     choices = read_params(params, "evaluation", Params)
     names: list[str] = read_json(labels)["labels"]
-    device = prepare(0, choices.threads, "cpu")
+    prepare(0, choices.threads, "cpu")
     train, test = read_split(tensors, TRAIN), read_split(tensors, TEST)
     rows = read_rows(raw, ids)
     model = load(classifier)
-    logits = score(model, test, device)
+    logits = score(model, test)
     before, after = (probabilities(logits, t).numpy() for t in (1.0, model.about.temperature))
     truth = test.labels.numpy().astype(np.int64)
     words = model.embedding.num_embeddings

@@ -294,8 +294,7 @@ def test_what_is_saved_and_loaded_says_the_same_to_the_bit(tmp_path: Path) -> No
         assert not again.training
         assert (again.labels, again.about) == (labels, model.about)
         assert torch.equal(again(ids, lengths), model(ids, lengths))
-        device = torch.device("cpu")
-        assert torch.equal(score(again, reviews, device), score(model, reviews, device))
+        assert torch.equal(score(again, reviews), score(model, reviews))
         with safe_open(path, "pt") as file:
             assert list(file.metadata()) == ["model"]  # one key: the order of more is not kept
         before = path.read_bytes()
@@ -366,7 +365,7 @@ def test_scores_come_in_the_order_of_the_reviews() -> None:
     reviews = [[3, 4, 5], [], [6], [7, 8], [9] * 9]
     ids, lengths = padded(reviews, 9)
     model = model_of()
-    scores = score(model, Reviews(ids, lengths, torch.zeros(5)), torch.device("cpu"))
+    scores = score(model, Reviews(ids, lengths, torch.zeros(5)))
     alone = torch.cat([model(*padded([review], 9)) for review in reviews])
     assert torch.allclose(scores, alone, atol=1e-6)
 
@@ -416,7 +415,7 @@ def weights_of(model: Classifier) -> dict[str, Tensor]:
 
 
 def logits_of(model: Classifier, folder: Path) -> Tensor:
-    return score(model, read_split(folder / "tensors.safetensors", "validation"), torch.device("cpu"))
+    return score(model, read_split(folder / "tensors.safetensors", "validation"))
 
 
 @pytest.mark.parametrize("labels", [2, 3])
@@ -739,7 +738,7 @@ def test_the_best_epoch_is_kept_and_waiting_ends(tmp_path: Path, write_params: C
     assert metrics["epochs_run"] == len(losses) == metrics["best_epoch"] + 3 < 40
     model = classifier.load(paths[4])
     validation = read_split(paths[0], "validation")
-    logits = score(model, validation, torch.device("cpu"))
+    logits = score(model, validation)
     assert classifier.loss_of(logits, validation.labels).item() == pytest.approx(min(losses), abs=1e-5)
 
 

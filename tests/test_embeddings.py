@@ -430,7 +430,7 @@ def test_a_step_has_whole_groups_and_a_round_whole_steps(
     params = embeddings.Params(**yaml.safe_load(chosen)["embeddings"])
     for own in (embeddings.OWN, embeddings.SHARING):
         monkeypatch.setattr(embeddings, "OWN", own)
-        step, length, sharing = embeddings.plan(words, params)
+        step, length, sharing, _ = embeddings.plan(words, params)
         assert step > 0
         assert length >= step
         assert step % sharing.blocks == length % step == 0
@@ -693,6 +693,12 @@ def test_a_training_that_diverges_in_its_last_round_is_not_written(
     with pytest.raises(Refusal, match=r"diverged .*lower embeddings\.lr"):
         fruit(epochs=1)
     assert not any(path.exists() for path in fruit.outputs)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_few_words_are_learnt_for_long_without_overshooting(fruit: Run, threads: int) -> None:
+    fruit(objective="cbow", threads=threads, epochs=100)
+    assert fruit.metrics()["final_loss"] < 3
 
 
 def test_more_than_a_gpu_has_free_is_refused(fruit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
