@@ -79,7 +79,7 @@ DAMPING = -0.25  # power of an input's count in a step; of a target's it cost ag
 PIECE_DAMPING = -0.5  # power of how many words of a round share a piece
 MOST = 16.0  # gradients that a row may take in one step, over all workers; more overshoot
 MEETING = 16.0  # occurrences in a round, from about which on workers' changes are averaged, not added
-AHEAD = 64  # rounds read in advance: a row group is many rounds, and is read at once
+AHEAD = 64  # rounds of ROUND blocks read in advance: a row group is many, and is read at once
 CELLS = 1 << 22  # scores of the full softmax in memory at a time
 LR = {"skipgram": 0.03, "cbow": 0.15}  # `lr: auto`; a mean's gradient is shared by its words
 CURVE = 100  # points of the loss curve
@@ -617,7 +617,7 @@ class Worker:
 
     def learn(self, text: Round, rate: float) -> tuple[float, float, int]:
         """Takes the steps of a round; returns the loss of its first step, its predictions, the steps."""
-        p = self.params
+        p, sharing = self.params, self.plan.sharing
         generator = dice(p.seed, "noise", *text.place)
         ids, left, right = (x.to(self.device) for x in text[2:])
         pool = torch.randint(len(self.noise), (POOL * LONGER[p.device],), generator=generator)
@@ -625,13 +625,11 @@ class Worker:
         # All words are targets of the softmax.
         others = torch.arange(len(self.out), device=self.device) if p.loss == "softmax" else pool
         used_in, used_out = self.number(ids, others)
-        blocks = blocks_of(pick(self.place, ids), left, right, p.window, self.plan.sharing.blocks)
+        blocks = blocks_of(pick(self.place, ids), left, right, p.window, sharing.blocks)
         predictions = {"skipgram": skipgram, "cbow": cbow}[p.objective](blocks)
-        groups = len(blocks.centres) // self.plan.sharing.blocks
-        drawn = torch.randint(len(pool), (groups, self.plan.sharing.words), generator=generator).to(
-            self.device
-        )
-        noise = pick(pick(self.place, pool), drawn)
+        groups = len(blocks.centres) // sharing.blocks
+        drawn = torch.randint(len(pool), (groups, sharing.words), generator=generator)
+        noise = pick(pick(self.place, pool), drawn.to(self.device))
         before_in, before_out = self.words.take(used_in), self.out.index_select(0, used_out)
         table, out = self.copies(before_in, before_out)
         loss = {"negative_sampling": negative_sampling, "softmax": softmax}[p.loss]
@@ -751,7 +749,9 @@ def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkp
         curve.loss, curve.pairs = state["open"]
     with progress("embeddings", "words", total) as bar, ThreadPoolExecutor(threads) as pool:
         bar.update(seen)
-        stream = ahead(rounds(ids, chance, BLOCK * shape.length, params, place), AHEAD)
+        stream = ahead(
+            rounds(ids, chance, BLOCK * shape.length, params, place), AHEAD // LONGER[params.device]
+        )
         texts = list(islice(stream, threads))
         while texts:
             lr = top * max(FLOOR, 1 - seen / total)
