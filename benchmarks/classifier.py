@@ -45,7 +45,6 @@ from stages.lib.files import read_json
 from stages.lib.intervals import wilson
 from stages.lib.reviews import read_split
 from stages.lib.tables import BATCH, table_writer
-from stages.robustness import CPU
 
 GROUPS = ("ablation", "peers", "features", "scoring")
 TIMED = ("imdb",)  # the other corpus is too small for the speed of n-grams and of scoring
@@ -289,7 +288,7 @@ def firth(made: Made, settings: Settings) -> Result:
         right = []
         for split in (VALIDATION, TEST):
             reviews = read_split(folder / "data/tensors.safetensors", split)
-            chances = probabilities(score(model, reviews, CPU), model.about.temperature)
+            chances = probabilities(score(model, reviews), model.about.temperature)
             right.append(int((decide(chances, model.about.threshold) == reviews.labels).sum()))
     parts = {stage: cost.seconds for stage, cost in costs.items()}
     most = max(cost.megabytes for cost in costs.values())

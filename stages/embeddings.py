@@ -40,7 +40,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice, repeat
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
@@ -123,6 +123,7 @@ class Plan(NamedTuple):
 
     step: int  # S: blocks a step
     length: int  # blocks a round
+    stretch: int  # blocks of the steps that are recorded as one: on a CPU all of a round, on a GPU a step
     sharing: Sharing
     most: float  # gradients that a row may take in a worker's step
 
@@ -162,7 +163,8 @@ def apiece(true: Tensor) -> bool:
 
 
 class Step(NamedTuple):
-    """S blocks of predictions in G groups, with their noise.
+    """S blocks of predictions in G groups, with their noise. One of many blocks is a stretch, which is cut
+    into steps that are taken one after the other.
 
     `rate`, minus the learning rate in training, is in the weights already: so the gradients come
     out as the changes to make, and no pass over them is needed.
@@ -269,29 +271,58 @@ def advance(table: Tensor, out: Tensor, step: Step, loss: Loss, watch: bool = Fa
     return value
 
 
+def cut(stretch: Step, count: int) -> Iterator[Step]:
+    """The steps of `count` blocks that a long one is made of."""
+    groups = count * len(stretch.noise) // len(stretch.inputs)  # a step
+    for number in range(-(-len(stretch.inputs) // count)):
+        of_blocks = slice(number * count, (number + 1) * count)
+        of_groups = slice(number * groups, (number + 1) * groups)
+        yield stretch._replace(
+            inputs=stretch.inputs[of_blocks],
+            mix=None if stretch.mix is None else stretch.mix[of_blocks],
+            targets=stretch.targets[of_blocks],
+            noise=stretch.noise[of_groups],
+            true=stretch.true[of_blocks],
+            owed=stretch.owed[of_groups],
+            calm_inputs=stretch.calm_inputs[of_blocks],
+            calm_targets=None if stretch.calm_targets is None else stretch.calm_targets[of_blocks],
+            calm_noise=None if stretch.calm_noise is None else stretch.calm_noise[of_groups],
+        )
+
+
+def walk(table: Tensor, out: Tensor, stretch: Step, count: int, loss: Loss, watch: bool = False) -> Tensor:
+    """Takes the steps of `count` blocks that a long one is made of, and returns the loss of the first if
+    it is asked for."""
+    first, *others = cut(stretch, count)
+    value = advance(table, out, first, loss, watch)
+    for step in others:
+        advance(table, out, step, loss)
+    return value
+
+
 def tensors_of(step: Step) -> dict[str, Tensor]:
     """The parts of a step that are tensors, by name."""
     return {name: part for name, part in step._asdict().items() if isinstance(part, Tensor)}
 
 
-def record(table: Tensor, out: Tensor, step: Step, watch: bool) -> Callable[..., Tensor]:
-    """The operations of a step of negative sampling, which with `watch` tells its loss, to be replayed on
-    both tables and the tensors of any step of these shapes.
+def record(table: Tensor, out: Tensor, stretch: Step, count: int, watch: bool) -> Callable[..., Tensor]:
+    """The operations of `walk` with negative sampling, to be replayed on both tables and the tensors of any
+    stretch of these shapes.
 
     Python lets in one thread at a time, and workers that go through it at every operation wait for each
     other: a fifth of skip-gram's time; a GPU waits for Python most of the time. A replay is one call. The
     operations are the same, and the bytes. What is no tensor stays as it is recorded.
     """
-    return (record_graph if table.is_cuda else record_trace)(table, out, step, watch)
+    return (record_graph if table.is_cuda else record_trace)(table, out, stretch, count, watch)
 
 
-def record_trace(table: Tensor, out: Tensor, step: Step, watch: bool) -> Callable[..., Tensor]:
+def record_trace(table: Tensor, out: Tensor, stretch: Step, count: int, watch: bool) -> Callable[..., Tensor]:
     """`record` on a CPU."""
-    parts = tensors_of(step)
+    parts = tensors_of(stretch)
 
     def taken(table: Tensor, out: Tensor, *tensors: Tensor) -> Tensor:
         given: dict[str, Any] = dict(zip(parts, tensors, strict=True))
-        return advance(table, out, step._replace(**given), negative_sampling, watch)
+        return walk(table, out, stretch._replace(**given), count, negative_sampling, watch)
 
     with RECORDING, warnings.catch_warnings():
         # That shapes are fixed in a record is wanted; and what is to replace `trace` needs a compiler.
@@ -301,16 +332,16 @@ def record_trace(table: Tensor, out: Tensor, step: Step, watch: bool) -> Callabl
     return recorded
 
 
-def record_graph(table: Tensor, out: Tensor, step: Step, watch: bool) -> Callable[..., Tensor]:
+def record_graph(table: Tensor, out: Tensor, stretch: Step, count: int, watch: bool) -> Callable[..., Tensor]:
     """`record` on a GPU, whose records are graphs: of these very tables, no others, and of tensors in one
-    place, to which those of a step are copied."""
-    placed: dict[str, Any] = {name: part.clone() for name, part in tensors_of(step).items()}
-    inside = step._replace(**placed)
+    place, to which those of a stretch are copied."""
+    placed: dict[str, Any] = {name: part.clone() for name, part in tensors_of(stretch).items()}
+    inside = stretch._replace(**placed)
     # A first call sets up what cannot be while a graph is being recorded.
-    advance(table.clone(), out.clone(), inside, negative_sampling, watch)
+    walk(table.clone(), out.clone(), inside, count, negative_sampling, watch)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        value = advance(table, out, inside, negative_sampling, watch)
+        value = walk(table, out, inside, count, negative_sampling, watch)
 
     def replay(_: Tensor, __: Tensor, *tensors: Tensor) -> Tensor:
         for place, part in zip(placed.values(), tensors, strict=True):
@@ -340,10 +371,10 @@ def calm(count: Tensor, most: float, damping: float) -> Tensor:
     return torch.minimum(count.pow(damping), most / count)
 
 
-def steps_of(
+def stretch_of(
     predictions: Predictions, noise: Tensor, negatives: int, rate: float, count: int, most: float
-) -> Iterator[Step]:
-    """B blocks, and the noise (B / g, K) of each g of them, as steps of `count` blocks."""
+) -> Step:
+    """B blocks, and the noise (B / g, K) of each g of them, to be cut into steps of `count` blocks."""
     inputs, mix, targets, true = predictions
     # A position with n true words is owed n * negatives noise words, spread over the shared ones.
     owed = true.sum(-1, keepdim=True) * (rate * negatives / noise.shape[1])
@@ -351,20 +382,19 @@ def steps_of(
     if heed is not None:
         calm_targets = pick(heed, targets).unsqueeze(2 if apiece(true) else 1)
         calm_noise = pick(heed, noise).unsqueeze(1)
-    group = len(inputs) // len(noise)
-    parts = (
-        (inputs, count),
-        (mix, count),
-        (targets, count),
-        (noise, count // group),
-        (true * rate, count),
-        (owed.view(len(noise), -1, 1), count // group),
-        (calm_inputs(inputs, count, most), count),
-        (calm_targets, count),
-        (calm_noise, count // group),
+    return Step(
+        inputs,
+        mix,
+        targets,
+        noise,
+        true * rate,
+        owed.view(len(noise), -1, 1),
+        calm_inputs(inputs, count, most),
+        calm_targets,
+        calm_noise,
+        torch.tensor(rate),
+        most,
     )
-    slices = [repeat(None) if part is None else torch.split(part, length) for part, length in parts]
-    yield from map(Step, *slices, repeat(torch.tensor(rate)), repeat(most))
 
 
 def calm_inputs(ids: Tensor, count: int, most: float) -> Tensor:
@@ -599,7 +629,7 @@ class Worker:
         self.place = torch.empty(len(out), dtype=torch.int64, device=self.device)
         self.change_in = self.change_out = Change(*3 * [torch.empty(0)])
         self.places = [torch.empty_like(out) for _ in range(2)] if out.is_cuda else []  # of `copies`
-        # Of whole steps, by whether targets are calmed and whether the loss is told.
+        # Of whole stretches, by whether targets are calmed and whether the loss is told.
         self.records: dict[tuple[bool, bool], Callable[..., Tensor]] = {}
 
     def number(self, text: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
@@ -633,15 +663,15 @@ class Worker:
         before_in, before_out = self.words.take(used_in), self.out.index_select(0, used_out)
         table, out = self.copies(before_in, before_out)
         loss = {"negative_sampling": negative_sampling, "softmax": softmax}[p.loss]
-        steps = list(steps_of(predictions, noise, p.negatives, rate, self.plan.step, self.plan.most))
+        whole = stretch_of(predictions, noise, p.negatives, rate, self.plan.step, self.plan.most)
         replays = p.loss == "negative_sampling"
         value = 0.0
-        for number, step in enumerate(steps):
+        for number, stretch in enumerate(cut(whole, self.plan.stretch)):
             watch = number == 0
-            if replays and len(step.inputs) == self.plan.step:
-                told = self.replay(table, out, step, watch)
+            if replays and len(stretch.inputs) == self.plan.stretch:
+                told = self.replay(table, out, stretch, watch)
             else:
-                told = advance(table, out, step, loss, watch)
+                told = walk(table, out, stretch, self.plan.step, loss, watch)
             if watch:
                 value = told.item()
         often_in = torch.bincount(predictions.inputs.flatten(), minlength=len(used_in))
@@ -649,7 +679,8 @@ class Worker:
         often_out = torch.bincount(wanted, minlength=len(used_out))
         self.change_in = Change(used_in, table[: len(used_in)].sub_(before_in), often_in)
         self.change_out = Change(used_out, out[: len(used_out)].sub_(before_out), often_out)
-        return value, steps[0].true.sum().item() / rate, len(steps)
+        first = whole.true[: self.plan.step]
+        return value, first.sum().item() / rate, -(-len(whole.inputs) // self.plan.step)
 
     def copies(self, *taken: Tensor) -> list[Tensor]:
         """Copies of some rows, for the steps to work on. A GPU's records are of one place in memory: there
@@ -660,12 +691,12 @@ class Worker:
             place[: len(rows)] = rows
         return self.places
 
-    def replay(self, table: Tensor, out: Tensor, step: Step, watch: bool) -> Tensor:
-        """Takes a step of the usual length, from a record."""
-        kind = (step.calm_targets is not None, watch)
+    def replay(self, table: Tensor, out: Tensor, stretch: Step, watch: bool) -> Tensor:
+        """Takes the steps of a stretch of the usual length, from a record."""
+        kind = (stretch.calm_targets is not None, watch)
         if kind not in self.records:
-            self.records[kind] = record(table, out, step, watch)
-        return self.records[kind](table, out, *tensors_of(step).values())
+            self.records[kind] = record(table, out, stretch, self.plan.step, watch)
+        return self.records[kind](table, out, *tensors_of(stretch).values())
 
 
 class Curve:
@@ -720,7 +751,8 @@ def plan(words: int, params: Params) -> Plan:
     fair = max(fair, sharing.blocks)
     step = min(STEP[params.objective] * WIDER[params.device], fair) // sharing.blocks * sharing.blocks
     length = min(ROUND * LONGER[params.device], fair) // step * step
-    return Plan(step, length, sharing, MOST / (max(2, workers) if short else workers))
+    stretch = length if params.device == "cpu" else step
+    return Plan(step, length, stretch, sharing, MOST / (max(2, workers) if short else workers))
 
 
 def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkpoint) -> Curve:

@@ -76,7 +76,6 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int32]
 Places = NDArray[np.int64]
 Part = TypeVar("Part")
-CPU = torch.device("cpu")
 Percent = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -183,7 +182,7 @@ class Chain:
         for block in blocks(np.minimum(lengths[order], width)):
             rows = order[block]
             reviews = self.reviews(lists.take(pa.array(rows)), min(width, longest(lengths[rows])))
-            found.append(score(self.scorer, reviews, CPU))
+            found.append(score(self.scorer, reviews))
         return torch.cat(found)[torch.from_numpy(np.argsort(order))]
 
 
@@ -474,7 +473,7 @@ def main(
     chain = Chain.load(tokeniser, vocabulary, classifier, labels)
     test = read_split(tensors, TEST)
     logits = {
-        UNALTERED: score(chain.model, test, CPU),
+        UNALTERED: score(chain.model, test),
         **altered(of_test(ids, "ids"), of_words(choices), chain.score),
         **altered((texts.to_pylist() for texts in of_test(raw, "text")), of_text(choices), chain.logits),
     }

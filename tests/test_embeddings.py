@@ -94,7 +94,7 @@ def random_step(
     noise = torch.randint(2, V, (groups, 3), generator=generator)
     text = Blocks(contexts[:, window : window + positions], contexts, near.double())
     predictions = objective(text)
-    (step,) = embeddings.steps_of(predictions, noise, NEGATIVES, -0.5, blocks, most)
+    step = embeddings.stretch_of(predictions, noise, NEGATIVES, -0.5, blocks, most)
     return Drawn(table, out, text, noise, step)
 
 
@@ -190,10 +190,32 @@ def test_a_gpu_takes_the_step_that_a_cpu_does(objective: Objective, loss: Loss, 
 
 @pytest.mark.parametrize("objective", [skipgram, cbow])
 @pytest.mark.parametrize("most", [1.5, 1e9])  # targets that come often are calmed, or none is
+@pytest.mark.parametrize(("group", "count"), [(1, 2), (3, 3), (2, 6)])  # of six blocks, noise and step
+def test_a_stretch_is_cut_into_steps_with_their_noise(
+    objective: Objective, most: float, group: int, count: int
+) -> None:
+    drawn = random_step(objective, 1, 6 // group, group, 6, 2, most)
+    steps = list(embeddings.cut(drawn.step, count))
+    assert [len(step.inputs) for step in steps] == [count] * (6 // count)
+    assert [len(step.noise) for step in steps] == [count // group] * (6 // count)
+    assert all(step.rate is drawn.step.rate for step in steps)
+    for name in embeddings.tensors_of(drawn.step).keys() - {"rate"}:
+        assert torch.equal(torch.cat([getattr(step, name) for step in steps]), getattr(drawn.step, name))
+    table, out = drawn.table.clone(), drawn.out.clone()
+    told = embeddings.walk(table, out, drawn.step, count, negative_sampling, watch=True)
+    losses = [embeddings.advance(drawn.table, drawn.out, step, negative_sampling, True) for step in steps]
+    assert torch.equal(told, losses[0])
+    assert torch.equal(table, drawn.table)
+    assert torch.equal(out, drawn.out)
+
+
+@pytest.mark.parametrize("objective", [skipgram, cbow])
+@pytest.mark.parametrize("most", [1.5, 1e9])
 @pytest.mark.parametrize("watch", [False, True])
+@pytest.mark.parametrize("count", [2, 4])  # of four blocks a step
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_record_does_to_another_step_what_its_operations_do(
-    objective: Objective, most: float, watch: bool, device: Device
+def test_a_record_does_to_other_steps_what_their_operations_do(
+    objective: Objective, most: float, watch: bool, count: int, device: Device
 ) -> None:
     prepare(0, 1, device)
     first, second = (moved(random_step(objective, seed, 2, 2, 6, 2, most), device) for seed in (1, 2))
@@ -201,12 +223,12 @@ def test_a_record_does_to_another_step_what_its_operations_do(
         second = second._replace(table=first.table, out=first.out)
     assert (second.step.calm_targets is None) == (most == 1e9)
     untouched = first.table.clone(), first.out.clone()
-    replay = embeddings.record(first.table, first.out, first.step, watch)
+    replay = embeddings.record(first.table, first.out, first.step, count, watch)
     assert torch.equal(first.table, untouched[0])
     assert torch.equal(first.out, untouched[1])
     wanted = second.table.clone(), second.out.clone()
     second = second._replace(step=second.step._replace(rate=torch.tensor(-0.25, device=device)))
-    loss = embeddings.advance(*wanted, second.step, negative_sampling, watch)
+    loss = embeddings.walk(*wanted, second.step, count, negative_sampling, watch)
     assert not torch.equal(wanted[0], second.table)
     assert torch.equal(replay(second.table, second.out, *embeddings.tensors_of(second.step).values()), loss)
     assert bool(loss) == watch
@@ -294,7 +316,7 @@ def test_a_row_that_comes_too_often_heeds_less_of_each_gradient(objective: Objec
     half = torch.full((V,), 0.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embeddings, "limits", lambda *_: half)
-        (less,) = embeddings.steps_of(objective(drawn.text), drawn.noise, NEGATIVES, -0.5, 4, 1e9)
+        less = embeddings.stretch_of(objective(drawn.text), drawn.noise, NEGATIVES, -0.5, 4, 1e9)
     full_in, full_out, _ = embeddings.changes(drawn.table, drawn.out, drawn.step, negative_sampling)
     in_update, out_updates, _ = embeddings.changes(drawn.table, drawn.out, less, negative_sampling)
     assert torch.equal(dense(in_update), dense(full_in))
@@ -430,10 +452,10 @@ def test_a_step_has_whole_groups_and_a_round_whole_steps(
     params = embeddings.Params(**yaml.safe_load(chosen)["embeddings"])
     for own in (embeddings.OWN, embeddings.SHARING):
         monkeypatch.setattr(embeddings, "OWN", own)
-        step, length, sharing, _ = embeddings.plan(words, params)
+        step, length, stretch, sharing, _ = embeddings.plan(words, params)
         assert step > 0
         assert length >= step
-        assert step % sharing.blocks == length % step == 0
+        assert step % sharing.blocks == length % stretch == stretch % step == 0
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -484,17 +506,17 @@ def test_replayed_steps_give_the_bytes_of_steps_in_python(
     replayed: list[embeddings.Step] = []
 
     def count(
-        worker: embeddings.Worker, table: Tensor, out: Tensor, step: embeddings.Step, watch: bool
+        worker: embeddings.Worker, table: Tensor, out: Tensor, stretch: embeddings.Step, watch: bool
     ) -> Tensor:
-        replayed.append(step)
-        return replay(worker, table, out, step, watch)
+        replayed.append(stretch)
+        return replay(worker, table, out, stretch, watch)
 
     replay = embeddings.Worker.replay
     monkeypatch.setattr(embeddings.Worker, "replay", count)
     fruit(objective=objective, epochs=3, device=device)
     assert replayed
     first = fruit.bytes()
-    in_python = lambda _, *step: embeddings.advance(*step[:3], negative_sampling, step[3])  # noqa: E731
+    in_python = lambda _, *now: embeddings.walk(*now[:3], 1, negative_sampling, now[3])  # noqa: E731
     monkeypatch.setattr(embeddings.Worker, "replay", in_python)
     fruit(objective=objective, epochs=3, device=device)
     assert fruit.bytes() == first

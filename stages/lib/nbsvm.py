@@ -77,13 +77,11 @@ class Runs(nn.Module):
         """(B, T), (B,) -> (B, 1 or L)."""
         total = torch.zeros(len(ids), self.weight.shape[1])
         heard = torch.zeros(len(ids), 1)
-        weight = self.weight.cpu()
-        for rows, say in self.said(ids.cpu().numpy(), lengths.cpu().numpy()) if len(weight) else []:
+        for rows, say in self.said(ids.numpy(), lengths.numpy()) if len(self.weight) else []:
             row, each = torch.from_numpy(rows), torch.from_numpy(say)  # (B, R)
-            total += F.embedding_bag(row.clamp(min=0), weight, mode="sum", per_sample_weights=each)
+            total += F.embedding_bag(row.clamp(min=0), self.weight, mode="sum", per_sample_weights=each)
             heard += each.sum(1, keepdim=True)
-        logits = total / heard.clamp(min=1) if self.about.pool == "mean" else total
-        return logits.to(ids.device)
+        return total / heard.clamp(min=1) if self.about.pool == "mean" else total
 
     def said(
         self, ids: NDArray[np.int32], lengths: NDArray[np.int32]
