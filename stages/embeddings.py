@@ -84,7 +84,7 @@ CELLS = 1 << 22  # scores of the full softmax in memory at a time
 LR = {"skipgram": 0.03, "cbow": 0.15}  # `lr: auto`; a mean's gradient is shared by its words
 CURVE = 100  # points of the loss curve
 FLOOR = 1e-4  # of the learning rate, at the end
-RECORDING = Lock()  # which warnings are shown is one setting for all threads
+RECORDING = Lock()  # one worker records, and the others wait to use it
 
 Item = TypeVar("Item")
 
@@ -324,7 +324,7 @@ def record_trace(table: Tensor, out: Tensor, stretch: Step, count: int, watch: b
         given: dict[str, Any] = dict(zip(parts, tensors, strict=True))
         return walk(table, out, stretch._replace(**given), count, negative_sampling, watch)
 
-    with RECORDING, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # That shapes are fixed in a record is wanted; and what is to replace `trace` needs a compiler.
         warnings.simplefilter("ignore")
         example = (table.clone(), out.clone(), *parts.values())
@@ -392,7 +392,7 @@ def stretch_of(
         calm_inputs(inputs, count, most),
         calm_targets,
         calm_noise,
-        torch.tensor(rate),
+        true.new_tensor(rate),  # a GPU's records keep a number of the CPU as it was
         most,
     )
 
@@ -610,6 +610,10 @@ class PiecedWords(Words):
         return self.take(torch.arange(len(self.count), device=self.weight.device))
 
 
+# The records of whole stretches, by whether targets are calmed and whether the loss is told.
+Records = dict[tuple[bool, bool], Callable[..., Tensor]]
+
+
 class Change(NamedTuple):
     """What a worker did to some rows of a table in a round."""
 
@@ -621,16 +625,17 @@ class Change(NamedTuple):
 class Worker:
     """One thread's share: it learns from a round of text on a copy of the rows that it needs."""
 
-    def __init__(self, words: Words, out: Tensor, noise: Tensor, plan: Plan, params: Params) -> None:
-        """The tables are read here; `meet` alone changes them."""
+    def __init__(
+        self, words: Words, out: Tensor, noise: Tensor, plan: Plan, params: Params, records: Records
+    ) -> None:
+        """The tables are read here; `meet` alone changes them. `records` are shared by all workers."""
         self.words, self.out, self.noise, self.plan, self.params = words, out, noise, plan, params
+        self.records = records
         self.device = out.device
         self.is_used = torch.zeros(len(out), dtype=torch.bool, device=self.device)
         self.place = torch.empty(len(out), dtype=torch.int64, device=self.device)
         self.change_in = self.change_out = Change(*3 * [torch.empty(0)])
         self.places = [torch.empty_like(out) for _ in range(2)] if out.is_cuda else []  # of `copies`
-        # Of whole stretches, by whether targets are calmed and whether the loss is told.
-        self.records: dict[tuple[bool, bool], Callable[..., Tensor]] = {}
 
     def number(self, text: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """The rows of <pad> and the text, ascending (U,), and these with those of `others` behind them (U',).
@@ -694,8 +699,9 @@ class Worker:
     def replay(self, table: Tensor, out: Tensor, stretch: Step, watch: bool) -> Tensor:
         """Takes the steps of a stretch of the usual length, from a record."""
         kind = (stretch.calm_targets is not None, watch)
-        if kind not in self.records:
-            self.records[kind] = record(table, out, stretch, self.plan.step, watch)
+        with RECORDING:
+            if kind not in self.records:
+                self.records[kind] = record(table, out, stretch, self.plan.step, watch)
         return self.records[kind](table, out, *tensors_of(stretch).values())
 
 
@@ -767,7 +773,8 @@ def train(ids: Path, counts: Tensor, words: Words, params: Params, saved: Checkp
     noise = noise_table(known, params.noise_power)
     threads = workers_of(params)
     shape = plan(int(counts.sum()), params)
-    workers = [Worker(words, out, noise, shape, params) for _ in range(threads)]
+    records: Records = {}
+    workers = [Worker(words, out, noise, shape, params, records) for _ in range(threads)]
     total = int(counts.sum()) * params.epochs
     top = LR[params.objective] if params.lr == "auto" else params.lr
     curve = Curve(total)

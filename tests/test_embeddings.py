@@ -80,9 +80,18 @@ def test_the_toy_table_knows_its_neighbours() -> None:
 
 
 def random_step(
-    objective: Objective, seed: int, groups: int, group: int, positions: int, window: int, most: float = 1e9
+    objective: Objective,
+    seed: int,
+    groups: int,
+    group: int,
+    positions: int,
+    window: int,
+    most: float = 1e9,
+    rate: float = -0.5,
+    device: Device = "cpu",
 ) -> Drawn:
-    """Tables of random numbers, random groups of blocks, and the step that an objective makes of them."""
+    """Tables of random numbers, random groups of blocks, and the step that an objective makes of them: the
+    same numbers on each device."""
     blocks = groups * group
     generator = torch.Generator().manual_seed(seed)
     table = torch.randn(V, D, generator=generator, dtype=torch.float64)
@@ -92,18 +101,11 @@ def random_step(
     # A word is no context of its own.
     near[:, torch.arange(positions), torch.arange(positions) + window] = False
     noise = torch.randint(2, V, (groups, 3), generator=generator)
-    text = Blocks(contexts[:, window : window + positions], contexts, near.double())
-    predictions = objective(text)
-    step = embeddings.stretch_of(predictions, noise, NEGATIVES, -0.5, blocks, most)
-    return Drawn(table, out, text, noise, step)
-
-
-def moved(drawn: Drawn, device: Device) -> Drawn:
-    """Tables and step on a device."""
-    step = {name: part.to(device) for name, part in embeddings.tensors_of(drawn.step).items()}
-    return drawn._replace(
-        table=drawn.table.to(device), out=drawn.out.to(device), step=drawn.step._replace(**step)
-    )
+    centres = contexts[:, window : window + positions]
+    text = Blocks(*(part.to(device) for part in (centres, contexts, near.double())))
+    noise = noise.to(device)
+    step = embeddings.stretch_of(objective(text), noise, NEGATIVES, rate, blocks, most)
+    return Drawn(table.to(device), out.to(device), text, noise, step)
 
 
 def textbook(
@@ -179,7 +181,7 @@ def test_the_written_out_gradient_is_autograds(
 def test_a_gpu_takes_the_step_that_a_cpu_does(objective: Objective, loss: Loss, most: float) -> None:
     prepare(0, 1, "cuda")
     here = random_step(objective, 3, 2, 2, 6, 2, most)
-    there = moved(here, "cuda")
+    there = random_step(objective, 3, 2, 2, 6, 2, most, device="cuda")
     before = here.table.clone()
     told = [embeddings.advance(one.table, one.out, one.step, loss, watch=True) for one in (here, there)]
     assert torch.allclose(told[0], told[1].cpu())
@@ -218,7 +220,9 @@ def test_a_record_does_to_other_steps_what_their_operations_do(
     objective: Objective, most: float, watch: bool, count: int, device: Device
 ) -> None:
     prepare(0, 1, device)
-    first, second = (moved(random_step(objective, seed, 2, 2, 6, 2, most), device) for seed in (1, 2))
+    first, second = (
+        random_step(objective, seed, 2, 2, 6, 2, most, rate, device) for seed, rate in ((1, -0.5), (2, -0.25))
+    )
     if device == "cuda":  # where a record is of its own tables alone
         second = second._replace(table=first.table, out=first.out)
     assert (second.step.calm_targets is None) == (most == 1e9)
@@ -227,7 +231,6 @@ def test_a_record_does_to_other_steps_what_their_operations_do(
     assert torch.equal(first.table, untouched[0])
     assert torch.equal(first.out, untouched[1])
     wanted = second.table.clone(), second.out.clone()
-    second = second._replace(step=second.step._replace(rate=torch.tensor(-0.25, device=device)))
     loss = embeddings.walk(*wanted, second.step, count, negative_sampling, watch)
     assert not torch.equal(wanted[0], second.table)
     assert torch.equal(replay(second.table, second.out, *embeddings.tensors_of(second.step).values()), loss)
