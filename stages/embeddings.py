@@ -277,17 +277,12 @@ def cut(stretch: Step, count: int) -> Iterator[Step]:
     for number in range(-(-len(stretch.inputs) // count)):
         of_blocks = slice(number * count, (number + 1) * count)
         of_groups = slice(number * groups, (number + 1) * groups)
-        yield stretch._replace(
-            inputs=stretch.inputs[of_blocks],
-            mix=None if stretch.mix is None else stretch.mix[of_blocks],
-            targets=stretch.targets[of_blocks],
-            noise=stretch.noise[of_groups],
-            true=stretch.true[of_blocks],
-            owed=stretch.owed[of_groups],
-            calm_inputs=stretch.calm_inputs[of_blocks],
-            calm_targets=None if stretch.calm_targets is None else stretch.calm_targets[of_blocks],
-            calm_noise=None if stretch.calm_noise is None else stretch.calm_noise[of_groups],
-        )
+        parts: dict[str, Any] = {
+            name: part[of_groups if name in ("noise", "owed", "calm_noise") else of_blocks]
+            for name, part in tensors_of(stretch).items()
+            if name != "rate"
+        }
+        yield stretch._replace(**parts)
 
 
 def walk(table: Tensor, out: Tensor, stretch: Step, count: int, loss: Loss, watch: bool = False) -> Tensor:
