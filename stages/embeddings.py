@@ -73,7 +73,6 @@ ROUND = 1024  # blocks a round at most; longer rounds waste less on copies and m
 WIDER = {"cpu": 1, "cuda": 4}  # so many times longer steps: a GPU has room for them
 LONGER = {"cpu": 1, "cuda": 16}  # so many times longer rounds: a GPU is one worker, which merges with none
 ROUNDS = 32  # an epoch at least, so that on a short text the workers meet often enough
-POOL = 4096  # noise words that ROUND blocks draw, and each of them draws its own from: few rows stay in cache
 NOISE_ENTRIES = 1 << 22  # of the table that noise words are drawn from, at least
 DAMPING = -0.25  # power of an input's count in a step; of a target's it cost agreement with people
 PIECE_DAMPING = -0.5  # power of how many words of a round share a piece
@@ -111,11 +110,13 @@ class Sharing(NamedTuple):
     """So many neighbouring blocks share so many noise words."""
 
     blocks: int  # g
-    words: int  # K
+    words: int  # K: fewer estimate more coarsely
+    pool: int | None  # noise words that ROUND blocks draw theirs from; None: they draw from all words
 
 
-SHARING = {"skipgram": Sharing(4, 32), "cbow": Sharing(4, 16)}  # fewer words estimate more coarsely
-OWN = {"skipgram": Sharing(1, 48), "cbow": Sharing(1, 8)}  # on a short text, which evens out less of that
+# Skip-gram learns better from many different noise words, CBOW from few.
+SHARING = {"skipgram": Sharing(4, 32, None), "cbow": Sharing(4, 16, 4096)}
+OWN = {"skipgram": Sharing(1, 48, 4096), "cbow": Sharing(1, 8, 4096)}  # on a short text, which evens out less
 
 
 class Plan(NamedTuple):
@@ -431,6 +432,19 @@ def noise_table(counts: Tensor, power: float) -> Tensor:
     return torch.arange(len(counts), dtype=torch.int32).repeat_interleave(each)
 
 
+def draw_noise(
+    table: Tensor, groups: int, sharing: Sharing, longer: int, generator: torch.Generator
+) -> Tensor:
+    """The noise words of some groups of blocks, (G, K), from a `noise_table`. A round that is so many times
+    `longer` has so many times as large a pool."""
+    if sharing.pool is None:
+        places = torch.randint(len(table), (groups, sharing.words), generator=generator)
+    else:
+        pool = torch.randint(len(table), (sharing.pool * longer,), generator=generator)
+        places = pool[torch.randint(len(pool), (groups, sharing.words), generator=generator)]
+    return table[places].long()
+
+
 def windows(lengths: Tensor, window: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """How far each position of some documents sees to the left and to the right.
 
@@ -650,16 +664,14 @@ class Worker:
         p, sharing = self.params, self.plan.sharing
         generator = dice(p.seed, "noise", *text.place)
         ids, left, right = (x.to(self.device) for x in text[2:])
-        pool = torch.randint(len(self.noise), (POOL * LONGER[p.device],), generator=generator)
-        pool = self.noise[pool].long().to(self.device)
+        groups = -(-len(ids) // (BLOCK * sharing.blocks))
+        drawn = draw_noise(self.noise, groups, sharing, LONGER[p.device], generator).to(self.device)
         # All words are targets of the softmax.
-        others = torch.arange(len(self.out), device=self.device) if p.loss == "softmax" else pool
+        others = torch.arange(len(self.out), device=self.device) if p.loss == "softmax" else drawn.flatten()
         used_in, used_out = self.number(ids, others)
         blocks = blocks_of(pick(self.place, ids), left, right, p.window, sharing.blocks)
         predictions = {"skipgram": skipgram, "cbow": cbow}[p.objective](blocks)
-        groups = len(blocks.centres) // sharing.blocks
-        drawn = torch.randint(len(pool), (groups, sharing.words), generator=generator)
-        noise = pick(pick(self.place, pool), drawn.to(self.device))
+        noise = pick(self.place, drawn)
         before_in, before_out = self.words.take(used_in), self.out.index_select(0, used_out)
         table, out = self.copies(before_in, before_out)
         loss = {"negative_sampling": negative_sampling, "softmax": softmax}[p.loss]

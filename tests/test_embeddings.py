@@ -294,6 +294,21 @@ def test_noise_is_drawn_by_count_to_a_power_and_never_padding() -> None:
     assert torch.allclose(shares, torch.tensor([0, 8, 27, 64]) / 99, atol=1e-5)
 
 
+def test_noise_words_come_from_all_words_or_from_a_pool() -> None:
+    places = torch.arange(100_000, dtype=torch.int32)  # a word each, to tell how many were drawn from
+    half = (places < 50_000).int()  # two words
+
+    def drawn(table: Tensor, pool: int | None, longer: int = 1) -> Tensor:
+        sharing = embeddings.Sharing(4, 32, pool)
+        return embeddings.draw_noise(table, 500, sharing, longer, embeddings.dice(1))
+
+    assert drawn(places, None).shape == (500, 32)
+    assert len(drawn(places, None).unique()) > 14_000  # of 16,000, some of them equal by chance
+    assert drawn(half, None).float().mean().item() == pytest.approx(0.5, abs=0.02)
+    assert len(drawn(places, 50).unique()) == 50
+    assert len(drawn(places, 50, longer=3).unique()) == 150
+
+
 def test_inputs_heed_their_gradients_by_how_often_they_come_in_a_step() -> None:
     ids = torch.tensor([[1, 2, 2], [2, 2, 3], [2, 1, 1]])
     heeded = embeddings.calm_inputs(ids, 2, 8.0)[..., 0]  # two blocks a step
