@@ -54,7 +54,7 @@ BEFORE = ("raw", "tokens", "vocabulary", "ids", "tensors", "embeddings")  # stag
 # Changes are written as for `dvc exp run -S`, without the `classifier.` in front.
 TEXTBOOK = (
     "start=trained", "tuning=fine_tuned", "pool=mean", "word_dropout=0", "weight_decay=0", "averaging=false",
-    "class_weight=none", "ngrams=null", "calibration=none", "threshold=0.5",
+    "class_weight=none", "ngrams=null", "self_training=0", "calibration=none", "threshold=0.5",
 )  # fmt: skip
 OF_WORDS = (  # choices of the part with the vectors
     "pool=mean", "pool=sum", "pool=max", "pool=mean_max", "pool=idf_mean", "tuning=fine_tuned",
@@ -63,7 +63,8 @@ OF_WORDS = (  # choices of the part with the vectors
     "weight_decay=0.01", "averaging=false", "averaging=true", "class_weight=none", "class_weight=balanced",
 )  # fmt: skip
 OF_NGRAMS = (
-    "blend=validation", "blend=0.5", "blend=1", "ngrams=null", "ngrams.longest=1",
+    "blend=validation", "blend=0.5", "blend=1", "self_training=0", "self_training=1", "ngrams=null",
+    "ngrams.longest=1",
     "ngrams.longest=2", "ngrams.longest=3", "ngrams.counts=unique", "ngrams.counts=counted",
     "ngrams.pool=mean", "ngrams.pool=sum",
     "ngrams.ratios=weights", "ngrams.ratios=none", "ngrams.rarity=0", "ngrams.rarity=0.25",

@@ -16,20 +16,25 @@ had to. All of it is a sum, so that every word's and run's share of a logit is k
 
     logit = say * line(mean of vectors) + say * mean of run weights + bias
 
-    Iyyer et al. 2015, "Deep Unordered Composition Rivals Syntactic Methods for Text Classification"
+Where there are unlabelled reviews the model may teach itself: it labels them, and weighs its runs anew by
+these labels as well. That is kept if validation is told better for it.
 
-    python -m stages.classifier params.yaml data/tensors.safetensors data/embeddings.safetensors \\
-        data/vocabulary.parquet data/labels.json data/classifier.safetensors \\
-        metrics/classifier.json metrics/classifier_curve.csv
+    Iyyer et al. 2015, "Deep Unordered Composition Rivals Syntactic Methods for Text Classification"
+    Lee 2013, "Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method"
+
+    python -m stages.classifier params.yaml data/ids.parquet data/tensors.safetensors \\
+        data/embeddings.safetensors data/vocabulary.parquet data/labels.json \\
+        data/classifier.safetensors metrics/classifier.json metrics/classifier_curve.csv
 
 After every epoch the validation reviews are scored. The best epoch is kept; the test reviews are
 not looked at. Where all validation reviews have one label nothing else is chosen by them: both parts
 have half a say, the temperature is 1 and the threshold 0.5.
 """
 
+import copy
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -43,7 +48,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
-from stages import PAD, TRAIN, VALIDATION
+from stages import PAD, TRAIN, UNLABELLED, VALIDATION
 from stages.lib.command import Refusal, run
 from stages.lib.files import atomic, read_json, sha256, write_csv, write_json
 from stages.lib.nbsvm import NGrams, Runs, Share, learn_ngrams
@@ -75,6 +80,7 @@ class Params(Section):
     class_weight: Literal["none", "balanced"]  # does a rare label count as much as a common one?
     ngrams: NGrams | None  # runs of words with a weight each, beside the words' vectors; null: none
     blend: Literal["validation"] | Annotated[float, Field(ge=0, le=1)]  # share of the n-grams' say; or chosen
+    self_training: float = Field(ge=0, le=1)  # how much an unlabelled review counts, by the label it is given
     seed: int = Field(ge=0, lt=2**63)
     threads: int = Field(ge=1, le=1024)  # another count is another order of sums, and other bytes
     device: Device
@@ -299,6 +305,12 @@ def temperature_for(logits: Tensor, labels: Tensor) -> float:
         cold, hot = (cautious_loss(logits.double() / math.exp(t), labels) for t in pair)
         low, high = low + third * bool(hot <= cold), high - third * bool(cold <= hot)
     return math.exp((low + high) / 2)
+
+
+def cooled_loss(logits: Tensor, labels: Tensor) -> float:
+    """The cautious loss of logits (N, 1 or L) at the temperature that suits them best: so two models can be
+    compared of which one is the surer."""
+    return cautious_loss(logits.double() / temperature_for(logits, labels), labels).item()
 
 
 def threshold_for(chances: Tensor, labels: Tensor) -> float:
@@ -537,8 +549,65 @@ def load(classifier: Path) -> Classifier:
     return model.eval()
 
 
+def with_ngrams(
+    model: Classifier,
+    runs: Runs,
+    bias: Tensor,
+    validation: Reviews,
+    blend: float | str,
+) -> tuple[Classifier, dict[str, Any]]:
+    """The words' model with n-grams beside it, each part's weights multiplied by its say; and the figures of
+    both."""
+    words, said = score(model, validation), score(runs, validation) + bias
+    first, second = (
+        (1 - blend, blend) if isinstance(blend, float) else blended(words, said, validation.labels)
+    )
+    both = copy.deepcopy(model)
+    with torch.no_grad():
+        both.linear.weight *= first
+        both.linear.bias.copy_(both.linear.bias * first + bias * second)
+        runs.weight *= second
+    both.ngrams = runs
+    figures = {
+        "ngram_rows": len(runs.weight),
+        "say": {"words": first, "ngrams": second},
+        "validation_ngrams": accuracy(said, validation.labels),
+    }
+    if blend != 1:  # else they were not trained
+        figures["validation_words"] = accuracy(words, validation.labels)
+    return both, figures
+
+
+def unlabelled_reviews(ids: Path, about: About) -> Iterator[Reviews]:
+    """The unlabelled reviews of data/ids.parquet in batches, each cut as the labelled ones were; their
+    labels are 0."""
+    # Loading pyarrow takes its time, and most trainings do without.
+    from stages.lib.tables import read_batches
+    from stages.tensors import rectangle
+
+    for batch in read_batches(ids, ["split", "ids"]):
+        part = batch.filter(np.asarray(batch["split"]) == UNLABELLED)
+        if len(part):
+            lengths = np.diff(np.asarray(part["ids"].offsets)).astype(np.int32)
+            longest = max(1, int(lengths.max()))
+            width = min(about.width or longest, longest)
+            rows, kept = rectangle(np.asarray(part["ids"].flatten()), lengths, width, about.keep)
+            yield Reviews(*(torch.from_numpy(x) for x in (rows, kept, np.zeros_like(kept))))
+
+
+def guessed_by(model: Classifier, reviews: Iterator[Reviews]) -> list[Reviews]:
+    """Batches of reviews with the labels that the model thinks likeliest."""
+    found = []
+    with progress("classifier, unlabelled", "reviews") as bar:
+        for part in reviews:
+            found.append(part._replace(labels=probabilities(score(model, part)).argmax(1).int()))
+            bar.update(len(part.labels))
+    return found
+
+
 def main(
     params: Path,
+    ids: Path,
     tensors: Path,
     embeddings: Path,
     vocabulary: Path,
@@ -574,8 +643,24 @@ def main(
             "train": {"loss": epochs[number - 1].train_loss},
         }
     if choices.ngrams is not None:
-        learnt = learn_ngrams(train, len(vectors), len(names), choices.ngrams, weights, choices.threads)
-        facts |= add_ngrams(model, *learnt, validation, blend)
+        alone, about_runs = model, choices.ngrams
+
+        def taught(weights: Tensor, guessed: Sequence[Reviews] = ()) -> tuple[Classifier, dict[str, Any]]:
+            read = train, len(vectors), len(names), about_runs, weights, choices.threads
+            return with_ngrams(alone, *learn_ngrams(*read, guessed, choices.self_training), validation, blend)
+
+        model, figures = taught(weights)
+        guessed = guessed_by(model, unlabelled_reviews(ids, told)) if choices.self_training and tells else []
+        if guessed:
+            believed = torch.cat([part.labels for part in guessed])
+            trust = label_weights(believed, len(names), choices.class_weight) * choices.self_training
+            student, figures_then = taught(torch.cat([weights, trust]), guessed)
+            before, after = (cooled_loss(score(m, validation), validation.labels) for m in (model, student))
+            if after < before:
+                model, figures = student, figures_then
+            lesson = {"reviews": len(believed), "loss_before": before, "loss_after": after}
+            facts["self_training"] = lesson | {"kept": after < before}
+        facts |= figures
     logits = score(model, validation)
     temperature = 1.0
     if choices.calibration == "temperature" and tells:
@@ -599,33 +684,6 @@ def main(
             },
         },
     )
-
-
-def add_ngrams(
-    model: Classifier,
-    runs: Runs,
-    bias: Tensor,
-    validation: Reviews,
-    blend: float | str,
-) -> dict[str, Any]:
-    """Puts n-grams beside the words, each part's weights multiplied by its say; and the figures of both."""
-    words, said = score(model, validation), score(runs, validation) + bias
-    first, second = (
-        (1 - blend, blend) if isinstance(blend, float) else blended(words, said, validation.labels)
-    )
-    with torch.no_grad():
-        model.linear.weight *= first
-        model.linear.bias.copy_(model.linear.bias * first + bias * second)
-        runs.weight *= second
-    model.ngrams = runs
-    figures = {
-        "ngram_rows": len(runs.weight),
-        "say": {"words": first, "ngrams": second},
-        "validation_ngrams": accuracy(said, validation.labels),
-    }
-    if blend != 1:  # else they were not trained
-        figures["validation_words"] = accuracy(words, validation.labels)
-    return figures
 
 
 if __name__ == "__main__":

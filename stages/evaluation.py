@@ -158,8 +158,8 @@ def nbsvm(train: Reviews, test: Reviews, words: int, seed: int) -> Floats:
     kinds = int(labels.max()) + 1
     read = unpadded(train.ids, train.lengths)
     keys, places = learn(*read, longest=2, words=words, least=1, limit=2 * len(read[0]))
-    ratios: Floats = log_count_ratios(places, labels, kinds).astype(np.float64)  # (F, 1 or L)
     present = places.T.tocsr()  # (N, F)
+    ratios: Floats = log_count_ratios(present, labels, kinds).astype(np.float64)  # (F, 1 or L)
     asked = incidence(*unpadded(test.ids, test.lengths), 2, words, Table(keys))
 
     def margin(label: int, ratio: Floats) -> Floats:

@@ -7,6 +7,9 @@ kept. Otherwise each row is dealt by a hash of its own text, so that
 - adding a row moves no other row, and
 - equal texts always land in the same split: nobody is examined on what they have seen.
 
+Rows that belong together, such as the reviews of one film, are dealt as one, where the corpus tells:
+else validation would ask about films that train has told of, and flatter what learns them by heart.
+
     python -m stages.raw params.yaml data/corpora/NAME data/raw.parquet data/labels.json metrics/raw.json
 
 Labels are text in the corpus and numbers from here on; data/labels.json names them, in that order.
@@ -65,6 +68,7 @@ class Review(NamedTuple):
     label: str | None
     split: str | None
     group: str | None = None
+    together: str | None = None  # reviews that share it are dealt as one
 
 
 BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
@@ -124,7 +128,17 @@ def _from_folders(source: Source, path: Path) -> Iterator[Review]:
                 text = file.read().decode("utf-8")
             except UnicodeDecodeError as error:
                 raise Refusal(f"{path}: {name} is not UTF-8 at byte {error.start}") from None
-            yield Review(name.removesuffix(".txt"), text, folder.label, folder.split)
+            name = name.removesuffix(".txt")
+            yield Review(name, text, folder.label, folder.split, together=_shared(source, name, path))
+
+
+def _shared(source: Source, name: str, path: Path) -> str | None:
+    """What the pattern finds in a file's name."""
+    if source.together is None:
+        return None
+    if (found := re.search(source.together, name)) is None:
+        raise Refusal(f"{path}: {name} does not match together: {source.together!r} in source.yaml")
+    return found[1]
 
 
 def _from_members(source: Source, path: Path) -> Iterator[Review]:
@@ -152,12 +166,14 @@ def _from_table(
         stated = rows.text_of(row.get(columns.split)) if columns.split else None
         name = rows.text_of(row.get(columns.id)) if columns.id else None
         group = rows.text_of(row.get(columns.group)) if columns.group else None
+        together = rows.text_of(row.get(columns.together)) if columns.together else None
         yield Review(
             id=f"{split}/{name or number}" if split else name or str(number),
             text="" if text is None else str(text),
             label=label,
             split=split or (known_split(stated, source, f"{where}, review {number}") if stated else None),
             group=group,
+            together=together,
         )
 
 
@@ -172,7 +188,7 @@ class Store:
         self.connection.execute("PRAGMA synchronous = OFF")
         self.connection.execute(
             "CREATE TABLE review (place INTEGER PRIMARY KEY, id TEXT, text TEXT, label TEXT,"
-            ' split TEXT, "group" TEXT, draw REAL)'
+            ' split TEXT, "group" TEXT, draw REAL, lot REAL)'
         )
 
     def add(self, found: Iterable[Review]) -> None:
@@ -184,9 +200,12 @@ class Store:
                 if review.label is None and split in (None, TRAIN):
                     split = UNLABELLED
                 label = None if split == UNLABELLED else review.label
+                drawn = draw(text, self.salt)
+                lot = drawn if review.together is None else draw(review.together, self.salt)
                 self.connection.execute(
-                    'INSERT INTO review (id, text, label, split, "group", draw) VALUES (?, ?, ?, ?, ?, ?)',
-                    (review.id, text, label, split, review.group, draw(text, self.salt)),
+                    'INSERT INTO review (id, text, label, split, "group", draw, lot)'
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (review.id, text, label, split, review.group, drawn, lot),
                 )
                 bar.update()
 
@@ -207,21 +226,26 @@ class Store:
         database.execute("CREATE INDEX by_draw ON review (draw)")
         official = {split for (split,) in database.execute("SELECT DISTINCT split FROM review")}
         # What the corpus holds out is gone from train before train is dealt any further.
-        dropped["train"] = self._drop_held_out(TRAIN)
+        dropped["train"] = self._drop(TRAIN, {VALIDATION, TEST})
         shares = {TEST: params.test, VALIDATION: params.validation}
         shares = {split: share for split, share in shares.items() if split not in official}
         database.create_function("deal", 1, lambda number: deal(number, shares), deterministic=True)
-        database.execute(f"UPDATE review SET split = deal(draw) WHERE split IS NULL OR split = '{TRAIN}'")
-        dropped[UNLABELLED] = self._drop_held_out(UNLABELLED)
+        database.execute(f"UPDATE review SET split = deal(lot) WHERE split IS NULL OR split = '{TRAIN}'")
+        # Equal texts that were dealt with different others may stand in two splits now.
+        if VALIDATION in shares:
+            dropped["train"] += self._drop(VALIDATION, {TEST})
+        dropped["train"] += self._drop(TRAIN, {VALIDATION, TEST})
+        dropped[UNLABELLED] = self._drop(UNLABELLED, {VALIDATION, TEST})
         return dropped
 
-    def _drop_held_out(self, split: str) -> int:
-        """Drops from a split the texts that validation or test have too."""
+    def _drop(self, split: str, others: set[str]) -> int:
+        """Drops from a split the texts that others have too; what has no split yet is train."""
+        held = ", ".join(f"'{other}'" for other in sorted(others))
         return self.connection.execute(
-            "DELETE FROM review WHERE (split = ? OR (? = 'train' AND split IS NULL)) AND EXISTS"
+            f"DELETE FROM review WHERE coalesce(split, '{TRAIN}') = ? AND EXISTS"
             " (SELECT 1 FROM review AS held WHERE held.draw = review.draw"
-            f" AND held.text = review.text AND held.split IN ('{VALIDATION}', '{TEST}'))",
-            (split, split),
+            f" AND held.text = review.text AND held.split IN ({held}))",
+            (split,),
         ).rowcount
 
     def counts(self) -> dict[str, Counter[str | None]]:

@@ -5,8 +5,9 @@ import math
 from collections.abc import Callable
 from itertools import pairwise, product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import pyarrow as pa
 import pytest
 import torch
 import yaml
@@ -25,7 +26,9 @@ from stages.classifier import (
     batches,
     blended,
     cautious_loss,
+    cooled_loss,
     decide,
+    guessed_by,
     inverse_frequency,
     label_weights,
     loss_of,
@@ -34,11 +37,13 @@ from stages.classifier import (
     score,
     temperature_for,
     threshold_for,
+    unlabelled_reviews,
     without_some,
 )
 from stages.lib.command import Refusal
 from stages.lib.nbsvm import NGrams, Runs
 from stages.lib.reviews import Reviews, read_split
+from stages.lib.tables import table_writer
 from stages.lib.training import Device
 from tests.conftest import DEVICES, ROOT, needs_gpu
 
@@ -370,6 +375,13 @@ def test_scores_come_in_the_order_of_the_reviews() -> None:
     assert torch.allclose(scores, alone, atol=1e-6)
 
 
+def write_unlabelled(ids: Path, reviews: list[list[int]]) -> None:
+    """A data/ids.parquet of unlabelled reviews, and one of train that nobody shall take for one of them."""
+    columns = {"split": ["train"] + ["unlabelled"] * len(reviews), "ids": [[1], *reviews]}
+    with table_writer(ids, pa.schema([("split", pa.string()), ("ids", pa.list_(pa.int32()))])) as writer:
+        writer.write_table(pa.table(columns, writer.schema))
+
+
 def write_inputs(folder: Path, labels: int = 2, noisy: bool = False) -> list[Path]:
     """Reviews whose label is told by one of their words; noisy: by chance."""
     generator = torch.Generator().manual_seed(3)
@@ -389,7 +401,14 @@ def write_inputs(folder: Path, labels: int = 2, noisy: bool = False) -> list[Pat
     save_file({"embeddings": table}, folder / "embeddings.safetensors")
     names = [f"label {n}" for n in range(labels)]
     (folder / "labels.json").write_text(json.dumps({"labels": names}), encoding="utf-8")
-    inputs = ("tensors.safetensors", "embeddings.safetensors", "vocabulary.parquet", "labels.json")
+    (folder / "ids.parquet").write_bytes(b"for self-training alone")
+    inputs = (
+        "ids.parquet",
+        "tensors.safetensors",
+        "embeddings.safetensors",
+        "vocabulary.parquet",
+        "labels.json",
+    )
     return [folder / n for n in (*inputs, "classifier.safetensors", "metrics.json", "curve.csv")]
 
 
@@ -397,7 +416,8 @@ QUICK = {"lr": 0.05, "epochs": 15, "patience": 15}
 TEXTBOOK = {
     "lr": 0.02, "vectors_lr": 0.01, "epochs": 2, "patience": 2, "batch": 16, "threads": 1, "ngrams": None,
     "calibration": "none", "word_dropout": 0, "weight_decay": 0, "averaging": False, "pool": "mean",
-    "class_weight": "none", "start": "trained", "tuning": "fine_tuned", "threshold": 0.5, "seed": 1,
+    "class_weight": "none", "self_training": 0, "start": "trained", "tuning": "fine_tuned", "threshold": 0.5,
+    "seed": 1,
 }  # fmt: skip
 
 
@@ -407,7 +427,7 @@ def trained(
     """What is learnt from the reviews of `write_inputs` by the textbook and other `choices`; the metrics."""
     paths = write_inputs(folder, labels, noisy)
     classifier.main(write_params(classifier={**TEXTBOOK, **choices}), *paths)
-    return classifier.load(paths[4]), json.loads(paths[5].read_text(encoding="utf-8"))
+    return classifier.load(paths[5]), json.loads(paths[6].read_text(encoding="utf-8"))
 
 
 def weights_of(model: Classifier) -> dict[str, Tensor]:
@@ -576,13 +596,13 @@ def test_balanced_labels_are_told_more_often_where_they_are_rare(
     told = {}
     for balance in ("none", "balanced"):
         paths = write_inputs(tmp_path, noisy=True)
-        tensors = load_file(paths[0])
+        tensors = load_file(paths[1])
         rare = (torch.arange(120) % 8 == 0).int()
         save_file(
-            tensors | {"train.labels": rare}, paths[0], {"tensors": '{"max_length": 9, "keep": "head"}'}
+            tensors | {"train.labels": rare}, paths[1], {"tensors": '{"max_length": 9, "keep": "head"}'}
         )
         classifier.main(write_params(classifier={**TEXTBOOK, **choices, "class_weight": balance}), *paths)
-        told[balance] = logits_of(classifier.load(paths[4]), tmp_path).sigmoid().mean().item()
+        told[balance] = logits_of(classifier.load(paths[5]), tmp_path).sigmoid().mean().item()
     assert told["none"] + 0.1 < told["balanced"] == pytest.approx(0.5, abs=0.1)
 
 
@@ -653,22 +673,97 @@ def test_a_blend_by_validation_fits_it_better_than_either_part(
 
 def test_what_cannot_be_chosen_by_one_label_is_not(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     paths = write_inputs(tmp_path)
-    tensors = load_file(paths[0])
+    tensors = load_file(paths[1])
     for occurring, label in enumerate((torch.ones(40), tensors["validation.labels"]), 1):
         save_file(
             tensors | {"validation.labels": label.int()},
-            paths[0],
+            paths[1],
             {"tensors": '{"max_length": 9, "keep": "head"}'},
         )
         choices = {"calibration": "temperature", "threshold": "validation", "blend": "validation"}
         ngrams = {"ngrams": RUNS.model_dump()}
         classifier.main(write_params(classifier={**TEXTBOOK, **choices, **ngrams}), *paths)
-        metrics = json.loads(paths[5].read_text(encoding="utf-8"))
+        metrics = json.loads(paths[6].read_text(encoding="utf-8"))
         assert metrics["validation"]["labels"] == occurring
         chosen = metrics["scaled_by"], metrics["decided_from"], *metrics["say"].values()
         assert (chosen == (1.0, 0.5, 0.5, 0.5)) == (occurring == 1)
-        model = classifier.load(paths[4])
+        model = classifier.load(paths[5])
         assert (model.about.temperature, model.about.threshold) == pytest.approx(chosen[:2], abs=1e-5)
+
+
+def rewrite(tensors: Path, **splits: list[tuple[list[int], int]]) -> None:
+    """Other labelled reviews in some splits of data/tensors.safetensors."""
+    arrays = load_file(tensors)
+    for split, reviews in splits.items():
+        ids, lengths = padded([words for words, _ in reviews], 6)
+        labels = torch.tensor([label for _, label in reviews], dtype=torch.int32)
+        arrays |= {f"{split}.ids": ids, f"{split}.lengths": lengths, f"{split}.labels": labels}
+    save_file(arrays, tensors, {"tensors": '{"max_length": 6, "keep": "head"}'})
+
+
+@pytest.mark.parametrize("true", [True, False])
+@pytest.mark.parametrize("blend", [1, 0.5, "validation"])
+def test_it_teaches_itself_where_validation_is_told_better_for_it(
+    tmp_path: Path, write_params: Callable[..., Path], true: bool, blend: float | str
+) -> None:
+    paths = write_inputs(tmp_path)
+    # 2 and 3 tell the labels, 4 and 5 are beside both in train. Where no label is known 4 stands beside 2
+    # alone, and 5 beside 3: that tells validation what it is about, or the opposite.
+    train = [([2, 6], 0), ([3, 6], 1), ([2, 4, 5, 6], 0), ([3, 4, 5, 6], 1)] * 20
+    rewrite(paths[1], train=train, validation=[([4, 6], int(not true)), ([5, 6], int(true))] * 20)
+    write_unlabelled(paths[0], [[2, 4, 7], [3, 5, 7]] * 100)
+    choices = {**TEXTBOOK, "blend": blend, "ngrams": RUNS.model_dump(), "calibration": "temperature"}
+    found = {}
+    for trust in (0, 0.3):
+        classifier.main(write_params(classifier={**choices, "self_training": trust}), *paths)
+        model, metrics = classifier.load(paths[5]), json.loads(paths[6].read_text(encoding="utf-8"))
+        found[trust] = weights_of(model), metrics.pop("self_training", None), metrics, model
+    (before, none, metrics, _), (after, told, metrics_then, student) = found.values()
+    assert none is None
+    assert told["reviews"] == 200
+    assert told["kept"] == (told["loss_after"] < told["loss_before"]) == true
+    assert (metrics_then == metrics) == (not true)
+    assert all(torch.equal(before[name], after[name]) for name in before) == (not true)
+    assert len(before["ngrams.weight"]) == len(after["ngrams.weight"])
+    if true:
+        four, five = logits_of(student, tmp_path)[:2, 0].tolist()
+        assert four < 0 < five
+    validation = read_split(paths[1], "validation")
+    loss = cooled_loss(score(student, validation), validation.labels)
+    assert loss == pytest.approx(min(told["loss_before"], told["loss_after"]), rel=1e-5)
+
+
+def test_without_unlabelled_reviews_there_is_nothing_to_teach_itself_by(
+    tmp_path: Path, write_params: Callable[..., Path]
+) -> None:
+    paths = write_inputs(tmp_path)
+    write_unlabelled(paths[0], [])
+    choices = {**TEXTBOOK, "ngrams": RUNS.model_dump()}
+    told = []
+    for trust in (0, 1):
+        classifier.main(write_params(classifier={**choices, "self_training": trust}), *paths)
+        told.append([path.read_bytes() for path in paths[5:]])
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(("keep", "wanted"), [("head", [2, 3, 4]), ("tail", [6, 7, 8]), ("both", [2, 3, 8])])
+def test_unlabelled_reviews_are_cut_as_the_labelled_ones(
+    tmp_path: Path, keep: Literal["head", "tail", "both"], wanted: list[int]
+) -> None:
+    ids = tmp_path / "ids.parquet"
+    write_unlabelled(ids, [[5, 6], list(range(2, 9)), []])
+    (part,) = unlabelled_reviews(ids, About(vocabulary="", width=3, keep=keep))
+    assert part.ids.tolist() == [[5, 6, 0], wanted, [0, 0, 0]]
+    assert part.lengths.tolist() == [2, 3, 0]
+    (whole,) = unlabelled_reviews(ids, About(vocabulary="", width=None, keep=keep))
+    assert whole.ids[1].tolist() == list(range(2, 9))
+
+
+def test_a_guess_is_the_likeliest_label() -> None:
+    model, (ids, lengths) = model_of(3, seed=1), padded([[2, 3], [4], [5, 6, 7], [8]], 4)
+    (told,) = guessed_by(model, iter([Reviews(ids, lengths, torch.zeros(4, dtype=torch.int32))]))
+    assert told.labels.tolist() == model(ids, lengths).argmax(1).tolist()
+    assert len(set(told.labels.tolist())) > 1
 
 
 def test_a_word_of_every_review_has_no_idf_and_a_rare_one_much() -> None:
@@ -694,11 +789,11 @@ def test_it_learns_what_one_word_tells(
     paths = write_inputs(tmp_path, labels)
     choices = {**QUICK, "start": start, "device": device}
     classifier.main(write_params(classifier=choices), *paths)
-    metrics = json.loads(paths[5].read_text(encoding="utf-8"))
+    metrics = json.loads(paths[6].read_text(encoding="utf-8"))
     assert metrics["validation"]["accuracy"] == 1.0
-    outputs = [path.read_bytes() for path in paths[4:]]
+    outputs = [path.read_bytes() for path in paths[5:]]
     classifier.main(write_params(classifier=choices), *paths)
-    assert [path.read_bytes() for path in paths[4:]] == outputs
+    assert [path.read_bytes() for path in paths[5:]] == outputs
 
 
 @needs_gpu
@@ -711,7 +806,7 @@ def test_every_pooling_gives_the_same_bytes_on_every_run_on_a_gpu(
     outputs = []
     for _ in range(2):
         classifier.main(write_params(classifier=choices), *paths)
-        outputs.append([path.read_bytes() for path in paths[4:]])
+        outputs.append([path.read_bytes() for path in paths[5:]])
     assert outputs[0] == outputs[1]
 
 
@@ -719,10 +814,10 @@ def test_frozen_vectors_stay_and_fine_tuned_ones_move_but_for_padding(
     tmp_path: Path, write_params: Callable[..., Path]
 ) -> None:
     paths = write_inputs(tmp_path)
-    given_table = load_file(paths[1])["embeddings"]
+    given_table = load_file(paths[2])["embeddings"]
     for tuning in ("frozen", "fine_tuned"):
         classifier.main(write_params(classifier={**QUICK, "tuning": tuning}), *paths)
-        table = load_file(paths[4])["embedding.weight"]
+        table = load_file(paths[5])["embedding.weight"]
         assert torch.equal(table, given_table) == (tuning == "frozen")
         assert not table[0].any()
 
@@ -730,22 +825,22 @@ def test_frozen_vectors_stay_and_fine_tuned_ones_move_but_for_padding(
 def test_the_best_epoch_is_kept_and_waiting_ends(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     paths = write_inputs(tmp_path, noisy=True)
     classifier.main(write_params(classifier={"lr": 0.1, "epochs": 40, "patience": 3, "ngrams": None}), *paths)
-    lines = paths[6].read_text(encoding="utf-8").splitlines()
+    lines = paths[7].read_text(encoding="utf-8").splitlines()
     assert lines[0] == "epoch,train_loss,validation_loss,validation_accuracy"
     losses = [float(line.split(",")[2]) for line in lines[1:]]
-    metrics = json.loads(paths[5].read_text(encoding="utf-8"))
+    metrics = json.loads(paths[6].read_text(encoding="utf-8"))
     assert metrics["best_epoch"] == losses.index(min(losses)) + 1
     assert metrics["epochs_run"] == len(losses) == metrics["best_epoch"] + 3 < 40
-    model = classifier.load(paths[4])
-    validation = read_split(paths[0], "validation")
+    model = classifier.load(paths[5])
+    validation = read_split(paths[1], "validation")
     logits = score(model, validation)
     assert classifier.loss_of(logits, validation.labels).item() == pytest.approx(min(losses), abs=1e-5)
 
 
 def test_a_diverged_training_is_refused(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     paths = write_inputs(tmp_path)
-    table = load_file(paths[1])["embeddings"]
-    save_file({"embeddings": table * float("nan")}, paths[1])
+    table = load_file(paths[2])["embeddings"]
+    save_file({"embeddings": table * float("nan")}, paths[2])
     with pytest.raises(Refusal, match=r"diverged in epoch 1.*classifier\.lr"):
         classifier.main(write_params(), *paths)
-    assert not paths[4].exists()
+    assert not paths[5].exists()

@@ -91,7 +91,7 @@ def known_runs(about: NGrams, logits: int, seed: int = 1) -> tuple[Runs, dict[in
 def test_ratios_of_two_labels_by_hand() -> None:
     # Four reviews; n-gram 0 is twice in one review of each label, 1 in both of the second, 2 in none.
     counts = csr_matrix(np.array([[2, 0, 1, 0], [0, 0, 1, 3], [0, 0, 0, 0]], np.float32))
-    found = log_count_ratios(counts, np.array([0, 0, 1, 1], np.int32), 2)
+    found = log_count_ratios(counts.T.tocsr(), np.array([0, 0, 1, 1], np.int32), 2)
     second, first = np.array([2, 3, 1]) / 6, np.array([2, 1, 1]) / 4
     assert found.shape == (3, 1)
     assert found[:, 0] == pytest.approx(np.log(second / first), rel=1e-5)
@@ -100,7 +100,7 @@ def test_ratios_of_two_labels_by_hand() -> None:
 def test_ratios_of_three_labels_are_of_each_against_the_others() -> None:
     counts = csr_matrix(np.array([[1, 1, 0, 0], [0, 4, 1, 1]], np.float32))
     labels = np.array([0, 1, 1, 2], np.int32)
-    found = log_count_ratios(counts, labels, 3)
+    found = log_count_ratios(counts.T.tocsr(), labels, 3)
     mine = {0: [2, 1], 1: [2, 3], 2: [1, 2]}
     others = {0: [2, 4], 1: [2, 2], 2: [3, 3]}
     for label in range(3):
@@ -108,6 +108,13 @@ def test_ratios_of_three_labels_are_of_each_against_the_others() -> None:
             np.divide(others[label], sum(others[label]))
         )
         assert found[:, label] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_review_that_is_heeded_half_counts_half_in_the_ratios() -> None:
+    table = csr_matrix(np.array([[2, 0], [1, 1], [0, 3], [1, 0]], np.float32))
+    found = log_count_ratios(table, np.array([0, 0, 1, 1], np.int32), 2, np.array([1, 1, 1, 0.5]))
+    second, first = np.array([1.5, 2]) / 3.5, np.array([3, 2]) / 5
+    assert found[:, 0] == pytest.approx(np.log(second / first), rel=1e-5)
 
 
 def test_a_rare_run_weighs_more() -> None:
@@ -323,6 +330,30 @@ def test_what_is_learnt_is_the_line_through_dense_inputs(choices: dict[str, Any]
         wanted, found = wanted - wanted.mean(1, keepdims=True), found - found.mean(1, keepdims=True)
     assert found == pytest.approx(wanted, abs=0.01)
     assert np.abs(wanted).max() > 0.5  # something was learnt
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+@pytest.mark.parametrize("choices", [*CHOICES[-2:], {}, {"ending": 1, "ratios": "weights"}], ids=str)
+def test_guessed_reviews_count_as_train_reviews_do(choices: dict[str, Any], labels: int) -> None:
+    about, train = PLAIN.model_copy(update=choices), noisy_reviews(labels)
+    batches = [Reviews(*(part[rows] for part in train)) for rows in (slice(20), slice(20, None))]
+    model, bias = learn_ngrams(train, V, labels, about, torch.ones(120), 1, batches)
+    # The same as every review twice, in which a run is in twice as many.
+    twice = Reviews(*(torch.cat([part, part]) for part in train))
+    often = about.model_copy(update={"least": 2 * about.least})
+    wanted, other = learn_ngrams(twice, V, labels, often, torch.ones(120), 1)
+    assert model.keys.tolist() == wanted.keys.tolist()
+    assert torch.allclose(model.weight, wanted.weight, atol=1e-5)
+    assert torch.allclose(bias, other, atol=1e-5)
+
+
+def test_a_run_that_only_guessed_reviews_have_stays_unknown() -> None:
+    train, guessed = reviews_of([[2, 3], [3, 4]] * 3, [0, 1] * 3), reviews_of([[5, 6, 5]] * 5, [1] * 5)
+    alone, _ = learn_ngrams(train, V, 2, PLAIN, torch.ones(6), 1)
+    model, bias = learn_ngrams(train, V, 2, PLAIN, torch.ones(11), 1, [guessed])
+    assert model.keys.tolist() == alone.keys.tolist()
+    assert model(guessed.ids, guessed.lengths).tolist() == [[0.0]] * 5
+    assert bias.item() > 0.1  # most reviews have the second label
 
 
 @pytest.mark.parametrize("labels", [2, 3])

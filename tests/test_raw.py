@@ -250,6 +250,36 @@ def test_what_the_corpus_holds_out_stays_held_out(found: list[Review]) -> None:
             assert wanted == Counter(texts_in(rows, split))
 
 
+@given(
+    found=st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from([*"klmn", None])), max_size=40),
+    held_out=st.sampled_from([None, "validation", "test"]),
+)
+@settings(deadline=None)
+def test_what_belongs_together_is_never_parted_and_no_text_is_in_two_splits(
+    found: list[tuple[str, str | None]], held_out: str | None
+) -> None:
+    reviews = [
+        Review(f"{lot}{n}", text, "ab"[n % 2], None, together=lot) for n, (text, lot) in enumerate(found)
+    ]
+    reviews += [Review(f"held{n}", text, "a", held_out) for n, text in enumerate("xw") if held_out]
+    rows, dropped = stored(reviews, test=0.3, validation=0.3)
+    assert len({(row["text"], row["split"]) for row in rows}) == len({row["text"] for row in rows})
+    assert len(rows) + sum(dropped.values()) == len(reviews)
+    for lot in "klmn":
+        assert len({row["split"] for row in rows if row["id"].startswith(lot)}) <= 1
+
+
+def test_rows_of_a_table_are_dealt_by_the_column_that_says_what_belongs_together(tmp_path: Path) -> None:
+    rows = [(f"review {n}", ("bad", "good")[n % 2], f"film {n // 6}") for n in range(360)]
+    columns = {**COLUMNS, "together": "film"}
+    folder = corpus(tmp_path, csv_bytes(rows, ("text", "label", "film")), columns=columns)
+    split = split_of(made(folder)[0])
+    for text, _, film in rows:
+        share = draw(film, "firth")
+        assert split[text] == ("test" if share < 0.2 else "validation" if share < 0.2 + 0.1 else "train")
+    assert len(set(split.values())) == 3
+
+
 def test_the_shares_are_about_right() -> None:
     rows, _ = stored(Review(str(n), f"review {n}", "ab"[n % 2], None) for n in range(5000))
     counts = Counter(row["split"] for row in rows)
@@ -540,7 +570,7 @@ def imdb_members() -> list[tuple[str, str]]:
         (f"aclImdb/{split}/{label}/{n}_{rating}.txt", f"A {label} film,<br />{split} {n}.")
         for split in ("train", "test")
         for label, rating in (("neg", 1), ("pos", 9))
-        for n in range(12)
+        for n in (*range(4), *range(99, 105), 999, 1000)
     ]
     members += [(f"aclImdb/train/unsup/{n}_0.txt", f"Who knows, {n}.") for n in range(5)]
     members += [("aclImdb/README", "read me"), ("aclImdb/train/urls_pos.txt", "not a review")]
@@ -569,6 +599,10 @@ def test_imdbs_folders_become_labels_and_splits(
     assert (counts["train"] + counts["validation"], counts["test"], counts["unlabelled"]) == (24, 24, 5)
     assert len(reviews) == 53
     found = {row["id"]: row for row in reviews}
+    for name, row in found.items():
+        if row["split"] in ("train", "validation"):  # a hundred numbers go together
+            hundred = int(name.rpartition("/")[2].partition("_")[0]) // 100
+            assert row["split"] == ("validation" if draw(str(hundred or ""), "firth") < 0.3 else "train")
     assert found["aclImdb/test/pos/3_9"] == {
         "id": "aclImdb/test/pos/3_9", "text": "A pos film, test 3.", "label": 1, "split": "test",
     }  # fmt: skip
@@ -585,6 +619,13 @@ def test_the_order_of_files_in_an_archive_changes_no_byte(
         imdb(tmp_path, monkeypatch, order, as_folder=True)
         written.append([(out / name).read_bytes() for name in ("raw.parquet", "labels.json", "raw.json")])
     assert written[0] == written[1] == written[2]
+
+
+def test_a_file_name_that_the_pattern_does_not_find_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Refusal, match=r"aclImdb/train/pos/film_9 does not match together: "):
+        imdb(tmp_path, monkeypatch, [("aclImdb/train/pos/film_9.txt", "A film.")], as_folder=True)
 
 
 def test_names_that_begin_with_a_dot_and_a_slash_are_the_same_names(
@@ -633,6 +674,11 @@ ONE_LINE: dict[str, tuple[bytes, dict[str, object], tuple[str, ...]]] = {
         csv_bytes(TABLE) + "na\xefve,good\n".encode("latin-1"),
         {},
         ("reviews.csv, row 62", "UTF-8", "0xef"),
+    ),
+    "no column that tells what belongs together": (
+        csv_bytes(TABLE),
+        {"columns": {**COLUMNS, "together": "film"}},
+        ("reviews.csv: no column 'film'",),
     ),
     "unknown key": (csv_bytes(TABLE), {"licnce": "none"}, ("source.yaml.licnce", "did you mean licence?")),
 }

@@ -13,14 +13,14 @@ tenth may count for more (`ending`).
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 from pydantic import Field
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, vstack
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -167,7 +167,14 @@ def heard(table: csr_matrix, counts: str) -> csr_matrix:
 
 
 def learn_ngrams(
-    train: Reviews, words: int, labels: int, about: NGrams, weights: Tensor, threads: int
+    train: Reviews,
+    words: int,
+    labels: int,
+    about: NGrams,
+    weights: Tensor,
+    threads: int,
+    guessed: Sequence[Reviews] = (),
+    trust: float = 1.0,
 ) -> tuple[Runs, Tensor]:
     """Finds the train reviews' n-grams and gives each the weight that explains the labels best; and the
     bias, (1 or L,).
@@ -175,25 +182,38 @@ def learn_ngrams(
     A logistic regression whose inputs are scaled by their ratios: the loss is convex, so the start
     does not matter and there is no learning rate. `words` is V, `labels` L, and `weights` (N,) says
     how much each review counts.
+
+    `guessed` are more reviews, in batches, with labels that are only believed, M in all. They help to
+    weigh the n-grams of the train reviews and bring none of their own. In the ratios each counts `trust`
+    times as much as a train review; `weights` (N + M,) has theirs too.
     """
     flat, lengths = unpadded(train.ids, train.lengths)
     if about.buckets:
         keys = np.zeros(0, np.int64)
         finder: Finder = Buckets(about.buckets)
-        present = incidence(flat, lengths, about.longest, words, finder).T.tocsr()
+        table = incidence(flat, lengths, about.longest, words, finder)  # (N, F)
     else:
-        keys, present = learn(flat, lengths, about.longest, words, about.least, about.limit, threads)
-        finder = Table(keys)
+        keys, places = learn(flat, lengths, about.longest, words, about.least, about.limit, threads)
+        finder, table = Table(keys), places.T.tocsr()
     late = incidence(*endings(flat, lengths), about.longest, words, finder) if about.ending else None
-    often = np.diff(present.indptr)  # (F,) reviews
+    truth, heed = train.labels.numpy(), np.ones(len(lengths))
+    if guessed:
+        texts = [unpadded(part.ids, part.lengths) for part in guessed]
+        table = vstack([table, *(incidence(*text, about.longest, words, finder) for text in texts)], "csr")
+        if late is not None:
+            ends = [incidence(*endings(*text), about.longest, words, finder) for text in texts]
+            late = vstack([late, *ends], "csr")
+        truth = np.concatenate([truth, *(part.labels.numpy() for part in guessed)])
+        heed = np.concatenate([heed, np.full(len(truth) - len(heed), trust)])
+    often = np.bincount(table.indices, minlength=finder.rows)  # (F,) reviews
     scale = commonness(often, about.rarity) * np.ones((1, logits_for(labels)), np.float32)  # (F, 1 or L)
     if about.ratios == "weights":
-        scale *= log_count_ratios(present, train.labels.numpy(), labels)
-    said = pooled_runs(present.T.tocsr(), late, about)  # (N, F)
+        scale *= log_count_ratios(table, truth, labels, heed)
+    said = pooled_runs(table, late, about)
     # A mean is small: weights that are to reach as far would be punished more than those of a sum.
-    typical = np.float32(often.sum() / max(1, len(lengths)) if about.pool == "mean" else 1.0)
+    typical = np.float32(often.sum() / max(1, len(truth)) if about.pool == "mean" else 1.0)
     said.data *= typical
-    found, bias = logistic(said, train.labels, scale, about.decay, weights)
+    found, bias = logistic(said, torch.from_numpy(truth), scale, about.decay, weights)
     weight = torch.from_numpy(found * scale * typical)
     return Runs(weight, torch.from_numpy(keys), about, words), torch.from_numpy(bias)
 
@@ -204,17 +224,21 @@ def commonness(often: NDArray[np.int64], rarity: float) -> Floats:
     return (share**-rarity).astype(np.float32)[:, None]
 
 
-def log_count_ratios(present: csr_matrix, labels: NDArray[np.int32], count: int) -> Floats:
-    """How far each n-gram speaks for each label: (F, N) counts, (N,) labels of L -> (F, 1 or L).
+def log_count_ratios(
+    table: csr_matrix, labels: NDArray[np.int32], count: int, heed: NDArray[np.float64] | None = None
+) -> Floats:
+    """How far each n-gram speaks for each label: (N, F) counts, (N,) labels of L -> (F, 1 or L).
 
     The logarithm of its share among the n-grams of the label's reviews over that among the others',
-    each review counted once and one added to every count. Wang and Manning 2012, section 2.
+    each review counted once, or as `heed` (N,) says, and one added to every count. Wang and Manning
+    2012, section 2.
     """
     rows = []
-    once = csr_matrix((np.ones_like(present.data), present.indices, present.indptr), present.shape)
+    heed = np.ones(len(labels)) if heed is None else heed
+    once = csr_matrix((np.ones_like(table.data), table.indices, table.indptr), table.shape)
     for label in [1] if count == 2 else range(count):
-        mine = (labels == label).astype(np.float64)
-        here, there = once @ mine + 1.0, once @ (1 - mine) + 1.0  # (F,)
+        mine = (labels == label) * heed
+        here, there = mine @ once + 1.0, (heed - mine) @ once + 1.0  # (F,)
         rows.append(np.log(here / here.sum()) - np.log(there / there.sum()))
     return np.stack(rows, 1).astype(np.float32)
 
