@@ -34,7 +34,7 @@ have half a say, the temperature is 1 and the threshold 0.5.
 import copy
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -51,7 +51,7 @@ from torch.optim.swa_utils import AveragedModel
 from stages import PAD, TRAIN, UNLABELLED, VALIDATION
 from stages.lib.command import Refusal, run
 from stages.lib.files import atomic, read_json, sha256, write_csv, write_json
-from stages.lib.nbsvm import NGrams, Runs, Share, learn_ngrams
+from stages.lib.nbsvm import Learner, NGrams, Runs, Share
 from stages.lib.params import Section, read_params
 from stages.lib.progress import progress
 from stages.lib.reviews import Reviews, logits_for, losses_of, read_split
@@ -595,14 +595,17 @@ def unlabelled_reviews(ids: Path, about: About) -> Iterator[Reviews]:
             yield Reviews(*(torch.from_numpy(x) for x in (rows, kept, np.zeros_like(kept))))
 
 
-def guessed_by(model: Classifier, reviews: Iterator[Reviews]) -> list[Reviews]:
-    """Batches of reviews with the labels that the model thinks likeliest."""
-    found = []
+def add_guessed(learner: Learner, teacher: Classifier, reviews: Iterator[Reviews], params: Params) -> Tensor:
+    """Lets n-grams be learnt from batches of reviews too, by the labels that the teacher thinks likeliest;
+    and how much each of the M reviews counts, (M,)."""
+    guesses = [torch.zeros(0, dtype=torch.int32)]
     with progress("classifier, unlabelled", "reviews") as bar:
         for part in reviews:
-            found.append(part._replace(labels=probabilities(score(model, part)).argmax(1).int()))
-            bar.update(len(part.labels))
-    return found
+            likeliest = probabilities(score(teacher, part)).argmax(1).int()
+            learner.add(part._replace(labels=likeliest), params.self_training)
+            guesses.append(likeliest)
+            bar.update(len(likeliest))
+    return params.self_training * label_weights(torch.cat(guesses), teacher.labels, params.class_weight)
 
 
 def main(
@@ -643,23 +646,19 @@ def main(
             "train": {"loss": epochs[number - 1].train_loss},
         }
     if choices.ngrams is not None:
-        alone, about_runs = model, choices.ngrams
-
-        def taught(weights: Tensor, guessed: Sequence[Reviews] = ()) -> tuple[Classifier, dict[str, Any]]:
-            read = train, len(vectors), len(names), about_runs, weights, choices.threads
-            return with_ngrams(alone, *learn_ngrams(*read, guessed, choices.self_training), validation, blend)
-
-        model, figures = taught(weights)
-        guessed = guessed_by(model, unlabelled_reviews(ids, told)) if choices.self_training and tells else []
-        if guessed:
-            believed = torch.cat([part.labels for part in guessed])
-            trust = label_weights(believed, len(names), choices.class_weight) * choices.self_training
-            student, figures_then = taught(torch.cat([weights, trust]), guessed)
+        words, learner = model, Learner(train, len(vectors), len(names), choices.ngrams, choices.threads)
+        model, figures = with_ngrams(words, *learner.weigh(weights), validation, blend)
+        trust = torch.zeros(0)
+        if choices.self_training and tells:
+            trust = add_guessed(learner, model, unlabelled_reviews(ids, told), choices)
+        if len(trust):
+            weighed = learner.weigh(torch.cat([weights, trust]))
+            student, figures_then = with_ngrams(words, *weighed, validation, blend)
             before, after = (cooled_loss(score(m, validation), validation.labels) for m in (model, student))
+            lesson = {"reviews": len(trust), "loss_before": before, "loss_after": after}
+            facts["self_training"] = lesson | {"kept": after < before}
             if after < before:
                 model, figures = student, figures_then
-            lesson = {"reviews": len(believed), "loss_before": before, "loss_after": after}
-            facts["self_training"] = lesson | {"kept": after < before}
         facts |= figures
     logits = score(model, validation)
     temperature = 1.0

@@ -7,6 +7,7 @@ from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -22,13 +23,14 @@ from stages.classifier import (
     About,
     Adam,
     Classifier,
+    Params,
+    add_guessed,
     bag,
     batches,
     blended,
     cautious_loss,
     cooled_loss,
     decide,
-    guessed_by,
     inverse_frequency,
     label_weights,
     loss_of,
@@ -41,7 +43,8 @@ from stages.classifier import (
     without_some,
 )
 from stages.lib.command import Refusal
-from stages.lib.nbsvm import NGrams, Runs
+from stages.lib.nbsvm import Learner, NGrams, Runs
+from stages.lib.params import read_params
 from stages.lib.reviews import Reviews, read_split
 from stages.lib.tables import table_writer
 from stages.lib.training import Device
@@ -759,11 +762,22 @@ def test_unlabelled_reviews_are_cut_as_the_labelled_ones(
     assert whole.ids[1].tolist() == list(range(2, 9))
 
 
-def test_a_guess_is_the_likeliest_label() -> None:
+@pytest.mark.parametrize("balance", ["none", "balanced"])
+def test_added_reviews_have_the_likeliest_label_and_count_as_much_as_they_are_trusted(
+    tmp_path: Path, write_params: Callable[..., Path], balance: str
+) -> None:
     model, (ids, lengths) = model_of(3, seed=1), padded([[2, 3], [4], [5, 6, 7], [8]], 4)
-    (told,) = guessed_by(model, iter([Reviews(ids, lengths, torch.zeros(4, dtype=torch.int32))]))
-    assert told.labels.tolist() == model(ids, lengths).argmax(1).tolist()
-    assert len(set(told.labels.tolist())) > 1
+    reviews = Reviews(ids, lengths, torch.zeros(4, dtype=torch.int32))
+    wanted = model(ids, lengths).argmax(1)
+    chosen = write_params(classifier={"self_training": 0.25, "class_weight": balance})
+    learner = Learner(reviews, V, 3, RUNS, threads=1)
+    params = read_params(chosen, "classifier", Params)
+    trust = add_guessed(learner, model, iter([reviews, reviews]), params)
+    assert np.concatenate(learner.truth[1:]).tolist() == wanted.tolist() * 2
+    assert len(wanted.unique()) > 1
+    assert np.concatenate(learner.heed).tolist() == [1] * 4 + [0.25] * 8
+    share = 1 if balance == "none" else 4 / (3 * torch.bincount(wanted)[wanted])
+    assert trust.tolist() == pytest.approx((0.25 * share * torch.ones(4)).tolist() * 2)
 
 
 def test_a_word_of_every_review_has_no_idf_and_a_rare_one_much() -> None:

@@ -17,10 +17,10 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from stages.lib.nbsvm import (
+    Learner,
     NGrams,
     Runs,
     commonness,
-    learn_ngrams,
     log_count_ratios,
     logistic,
     pooled_runs,
@@ -296,7 +296,7 @@ def test_what_is_learnt_is_the_line_through_dense_inputs(choices: dict[str, Any]
     about = PLAIN.model_copy(update=choices)
     train = noisy_reviews(labels)
     weights = torch.linspace(0.5, 1.5, len(train.labels))
-    model, bias = learn_ngrams(train, V, labels, about, weights, threads=1)
+    model, bias = Learner(train, V, labels, about, threads=1).weigh(weights)
     texts = [row[:n].tolist() for row, n in zip(train.ids, train.lengths, strict=True)]
     # The runs that are known, by counting.
     often = Counter(key for text in texts for key in set(keys_in(text, about.longest)))
@@ -334,23 +334,27 @@ def test_what_is_learnt_is_the_line_through_dense_inputs(choices: dict[str, Any]
 
 @pytest.mark.parametrize("labels", [2, 3])
 @pytest.mark.parametrize("choices", [*CHOICES[-2:], {}, {"ending": 1, "ratios": "weights"}], ids=str)
-def test_guessed_reviews_count_as_train_reviews_do(choices: dict[str, Any], labels: int) -> None:
+def test_reviews_that_are_added_count_as_train_reviews_do(choices: dict[str, Any], labels: int) -> None:
     about, train = PLAIN.model_copy(update=choices), noisy_reviews(labels)
-    batches = [Reviews(*(part[rows] for part in train)) for rows in (slice(20), slice(20, None))]
-    model, bias = learn_ngrams(train, V, labels, about, torch.ones(120), 1, batches)
+    learner = Learner(train, V, labels, about, threads=1)
+    for rows in (slice(20), slice(20, None)):
+        learner.add(Reviews(*(part[rows] for part in train)), trust=1)
+    model, bias = learner.weigh(torch.ones(120))
     # The same as every review twice, in which a run is in twice as many.
     twice = Reviews(*(torch.cat([part, part]) for part in train))
     often = about.model_copy(update={"least": 2 * about.least})
-    wanted, other = learn_ngrams(twice, V, labels, often, torch.ones(120), 1)
+    wanted, other = Learner(twice, V, labels, often, threads=1).weigh(torch.ones(120))
     assert model.keys.tolist() == wanted.keys.tolist()
     assert torch.allclose(model.weight, wanted.weight, atol=1e-5)
     assert torch.allclose(bias, other, atol=1e-5)
 
 
-def test_a_run_that_only_guessed_reviews_have_stays_unknown() -> None:
+def test_a_run_that_only_added_reviews_have_stays_unknown() -> None:
     train, guessed = reviews_of([[2, 3], [3, 4]] * 3, [0, 1] * 3), reviews_of([[5, 6, 5]] * 5, [1] * 5)
-    alone, _ = learn_ngrams(train, V, 2, PLAIN, torch.ones(6), 1)
-    model, bias = learn_ngrams(train, V, 2, PLAIN, torch.ones(11), 1, [guessed])
+    learner = Learner(train, V, 2, PLAIN, threads=1)
+    alone, _ = learner.weigh(torch.ones(6))
+    learner.add(guessed, trust=1)
+    model, bias = learner.weigh(torch.ones(11))
     assert model.keys.tolist() == alone.keys.tolist()
     assert model(guessed.ids, guessed.lengths).tolist() == [[0.0]] * 5
     assert bias.item() > 0.1  # most reviews have the second label
@@ -364,7 +368,7 @@ def test_threads_change_no_byte(labels: int) -> None:
     before = torch.get_num_threads()
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        model, bias = learn_ngrams(train, V, labels, about, torch.ones(60), threads)
+        model, bias = Learner(train, V, labels, about, threads).weigh(torch.ones(60))
         found.append([part.numpy().tobytes() for part in (model.weight, model.keys, bias)])
     torch.set_num_threads(before)
     assert found[0] == found[1]
@@ -386,7 +390,7 @@ def test_what_tells_nothing_is_learnt_as_nothing(texts: list[list[int]], choices
         about = PLAIN.model_copy(update={**choices, "pool": pool, "ratios": ratios, "rarity": 0.25})
         truth = [0, 1, 0, 1] if labels == 2 else [0, 1, 2, 1]
         train = reviews_of(texts, truth)
-        model, bias = learn_ngrams(train, V, labels, about, torch.ones(4), 1)
+        model, bias = Learner(train, V, labels, about, threads=1).weigh(torch.ones(4))
         logits = model(train.ids, train.lengths) + bias
         assert torch.isfinite(logits).all()
         shares = logits.softmax(1)[0] if labels == 3 else logits.sigmoid()[0]

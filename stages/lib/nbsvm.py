@@ -13,7 +13,7 @@ tenth may count for more (`ending`).
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -166,56 +166,68 @@ def heard(table: csr_matrix, counts: str) -> csr_matrix:
     return csr_matrix((np.ones_like(table.data), table.indices, table.indptr), table.shape)
 
 
-def learn_ngrams(
-    train: Reviews,
-    words: int,
-    labels: int,
-    about: NGrams,
-    weights: Tensor,
-    threads: int,
-    guessed: Sequence[Reviews] = (),
-    trust: float = 1.0,
-) -> tuple[Runs, Tensor]:
-    """Finds the train reviews' n-grams and gives each the weight that explains the labels best; and the
-    bias, (1 or L,).
+class Learner:
+    """Finds the n-grams of some train reviews, and gives each the weight that explains labels best: those of
+    the train reviews, and of others that are added."""
 
-    A logistic regression whose inputs are scaled by their ratios: the loss is convex, so the start
-    does not matter and there is no learning rate. `words` is V, `labels` L, and `weights` (N,) says
-    how much each review counts.
+    def __init__(self, train: Reviews, words: int, labels: int, about: NGrams, threads: int) -> None:
+        """`words` is V, `labels` L. The threads change no byte."""
+        self.words, self.labels, self.about = words, labels, about
+        flat, lengths = unpadded(train.ids, train.lengths)
+        if about.buckets:
+            self.keys = np.zeros(0, np.int64)
+            self.finder: Finder = Buckets(about.buckets)
+            whole = incidence(flat, lengths, about.longest, words, self.finder)  # (N, F)
+        else:
+            self.keys, places = learn(flat, lengths, about.longest, words, about.least, about.limit, threads)
+            self.finder, whole = Table(self.keys), places.T.tocsr()
+        # Of each batch of reviews: how often each has each n-gram, in all and in its ending; their labels;
+        # and how much each counts in the ratios.
+        self.whole, self.late = [whole], self._late(flat, lengths)
+        self.truth, self.heed = [train.labels.numpy()], [np.ones(len(lengths))]
 
-    `guessed` are more reviews, in batches, with labels that are only believed, M in all. They help to
-    weigh the n-grams of the train reviews and bring none of their own. In the ratios each counts `trust`
-    times as much as a train review; `weights` (N + M,) has theirs too.
-    """
-    flat, lengths = unpadded(train.ids, train.lengths)
-    if about.buckets:
-        keys = np.zeros(0, np.int64)
-        finder: Finder = Buckets(about.buckets)
-        table = incidence(flat, lengths, about.longest, words, finder)  # (N, F)
-    else:
-        keys, places = learn(flat, lengths, about.longest, words, about.least, about.limit, threads)
-        finder, table = Table(keys), places.T.tocsr()
-    late = incidence(*endings(flat, lengths), about.longest, words, finder) if about.ending else None
-    truth, heed = train.labels.numpy(), np.ones(len(lengths))
-    if guessed:
-        texts = [unpadded(part.ids, part.lengths) for part in guessed]
-        table = vstack([table, *(incidence(*text, about.longest, words, finder) for text in texts)], "csr")
-        if late is not None:
-            ends = [incidence(*endings(*text), about.longest, words, finder) for text in texts]
-            late = vstack([late, *ends], "csr")
-        truth = np.concatenate([truth, *(part.labels.numpy() for part in guessed)])
-        heed = np.concatenate([heed, np.full(len(truth) - len(heed), trust)])
-    often = np.bincount(table.indices, minlength=finder.rows)  # (F,) reviews
-    scale = commonness(often, about.rarity) * np.ones((1, logits_for(labels)), np.float32)  # (F, 1 or L)
-    if about.ratios == "weights":
-        scale *= log_count_ratios(table, truth, labels, heed)
-    said = pooled_runs(table, late, about)
-    # A mean is small: weights that are to reach as far would be punished more than those of a sum.
-    typical = np.float32(often.sum() / max(1, len(truth)) if about.pool == "mean" else 1.0)
-    said.data *= typical
-    found, bias = logistic(said, torch.from_numpy(truth), scale, about.decay, weights)
-    weight = torch.from_numpy(found * scale * typical)
-    return Runs(weight, torch.from_numpy(keys), about, words), torch.from_numpy(bias)
+    def _late(self, flat: Ints, lengths: Ints) -> list[csr_matrix]:
+        """How often each review has each n-gram in its ending, (N, F), if that counts for more."""
+        if not self.about.ending:
+            return []
+        return [incidence(*endings(flat, lengths), self.about.longest, self.words, self.finder)]
+
+    def add(self, reviews: Reviews, trust: float) -> None:
+        """More reviews, whose labels are only believed: in the ratios each counts `trust` times as much as a
+        train review. They bring no n-grams of their own."""
+        flat, lengths = unpadded(reviews.ids, reviews.lengths)
+        self.whole.append(incidence(flat, lengths, self.about.longest, self.words, self.finder))
+        self.late += self._late(flat, lengths)
+        self.truth.append(reviews.labels.numpy())
+        self.heed.append(np.full(len(lengths), trust))
+
+    def weigh(self, weights: Tensor) -> tuple[Runs, Tensor]:
+        """The n-grams with their weights, and the bias, (1 or L,). `weights` (N,) says how much each review
+        counts, of all in the order in which they came.
+
+        A logistic regression whose inputs are scaled by their ratios: the loss is convex, so the start
+        does not matter and there is no learning rate.
+        """
+        about = self.about
+        self.whole = [stacked(self.whole)]  # the batches go: memory has room for them once
+        table, late = self.whole[0], stacked(self.late) if self.late else None  # (N, F)
+        truth = np.concatenate(self.truth)
+        often = np.bincount(table.indices, minlength=self.finder.rows)  # (F,) reviews
+        scale = commonness(often, about.rarity) * np.ones((1, logits_for(self.labels)), np.float32)
+        if about.ratios == "weights":
+            scale *= log_count_ratios(table, truth, self.labels, np.concatenate(self.heed))
+        said = pooled_runs(table, late, about)
+        # A mean is small: weights that are to reach as far would be punished more than those of a sum.
+        typical = np.float32(often.sum() / max(1, len(truth)) if about.pool == "mean" else 1.0)
+        said.data *= typical
+        found, bias = logistic(said, torch.from_numpy(truth), scale, about.decay, weights)
+        weight = torch.from_numpy(found * scale * typical)  # (F, 1 or L)
+        return Runs(weight, torch.from_numpy(self.keys), about, self.words), torch.from_numpy(bias)
+
+
+def stacked(tables: list[csr_matrix]) -> csr_matrix:
+    """Tables of the same columns, one on top of the other."""
+    return tables[0] if len(tables) == 1 else vstack(tables, "csr")
 
 
 def commonness(often: NDArray[np.int64], rarity: float) -> Floats:
