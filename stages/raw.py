@@ -7,8 +7,8 @@ kept. Otherwise each row is dealt by a hash of its own text, so that
 - adding a row moves no other row, and
 - equal texts always land in the same split: nobody is examined on what they have seen.
 
-Rows that belong together, such as the reviews of one film, are dealt as one, where the corpus tells:
-else validation would ask about films that train has told of, and flatter what learns them by heart.
+Rows that belong together, such as the reviews of one film, are dealt as one, where a column tells: else
+validation and test would ask about films that train has told of, and flatter what learns them by heart.
 
     python -m stages.raw params.yaml data/corpora/NAME data/raw.parquet data/labels.json metrics/raw.json
 
@@ -128,17 +128,7 @@ def _from_folders(source: Source, path: Path) -> Iterator[Review]:
                 text = file.read().decode("utf-8")
             except UnicodeDecodeError as error:
                 raise Refusal(f"{path}: {name} is not UTF-8 at byte {error.start}") from None
-            name = name.removesuffix(".txt")
-            yield Review(name, text, folder.label, folder.split, together=_shared(source, name, path))
-
-
-def _shared(source: Source, name: str, path: Path) -> str | None:
-    """What the pattern finds in a file's name."""
-    if source.together is None:
-        return None
-    if (found := re.search(source.together, name)) is None:
-        raise Refusal(f"{path}: {name} does not match together: {source.together!r} in source.yaml")
-    return found[1]
+            yield Review(name.removesuffix(".txt"), text, folder.label, folder.split)
 
 
 def _from_members(source: Source, path: Path) -> Iterator[Review]:

@@ -162,9 +162,6 @@ def test_an_unknown_corpus_names_those_there_are(tmp_path: Path) -> None:
             r"members and folders are for archives, and r\.csv is a table",
         ),
         ({"file": "r.zip", "members": {"tain": "a.csv"}}, "members.tain.*'train', 'validation', 'test'"),
-        ({"together": "(a)"}, r"together is for folders of text files; a table has columns\.together"),
-        ({"together": "no brackets"}, "together: .*one pair of brackets is wanted"),
-        ({"together": "(unclosed"}, "together: .*no regular expression: missing"),
         ({"splits": {"dev": "valid"}}, r"splits\.dev: found 'valid'; .*'validation'"),
         (
             {"columns": None, "file": "r.tar", "folders": {"a": {"split": "dev"}}},

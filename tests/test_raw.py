@@ -570,7 +570,7 @@ def imdb_members() -> list[tuple[str, str]]:
         (f"aclImdb/{split}/{label}/{n}_{rating}.txt", f"A {label} film,<br />{split} {n}.")
         for split in ("train", "test")
         for label, rating in (("neg", 1), ("pos", 9))
-        for n in (*range(4), *range(99, 105), 999, 1000)
+        for n in range(12)
     ]
     members += [(f"aclImdb/train/unsup/{n}_0.txt", f"Who knows, {n}.") for n in range(5)]
     members += [("aclImdb/README", "read me"), ("aclImdb/train/urls_pos.txt", "not a review")]
@@ -599,10 +599,6 @@ def test_imdbs_folders_become_labels_and_splits(
     assert (counts["train"] + counts["validation"], counts["test"], counts["unlabelled"]) == (24, 24, 5)
     assert len(reviews) == 53
     found = {row["id"]: row for row in reviews}
-    for name, row in found.items():
-        if row["split"] in ("train", "validation"):  # a hundred numbers go together
-            hundred = int(name.rpartition("/")[2].partition("_")[0]) // 100
-            assert row["split"] == ("validation" if draw(str(hundred or ""), "firth") < 0.3 else "train")
     assert found["aclImdb/test/pos/3_9"] == {
         "id": "aclImdb/test/pos/3_9", "text": "A pos film, test 3.", "label": 1, "split": "test",
     }  # fmt: skip
@@ -619,13 +615,6 @@ def test_the_order_of_files_in_an_archive_changes_no_byte(
         imdb(tmp_path, monkeypatch, order, as_folder=True)
         written.append([(out / name).read_bytes() for name in ("raw.parquet", "labels.json", "raw.json")])
     assert written[0] == written[1] == written[2]
-
-
-def test_a_file_name_that_the_pattern_does_not_find_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(Refusal, match=r"aclImdb/train/pos/film_9 does not match together: "):
-        imdb(tmp_path, monkeypatch, [("aclImdb/train/pos/film_9.txt", "A film.")], as_folder=True)
 
 
 def test_names_that_begin_with_a_dot_and_a_slash_are_the_same_names(

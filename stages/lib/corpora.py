@@ -2,7 +2,6 @@
 
 import lzma
 import os
-import re
 import tarfile
 import zipfile
 import zlib
@@ -57,7 +56,6 @@ class Source(Section):
     splits: dict[str, Split] = {}  # what the values in the split column mean
     members: dict[Split, str] = {}  # of an archive of tables: the table that holds a split
     folders: dict[str, Folder] = {}  # of an archive of text files: one review a file
-    together: str | None = None  # a pattern of file names: what its brackets find is as columns.together
     labels: dict[str, str] = {}  # a label as it is found: the name it gets; in order of their ids
 
     @field_validator("splits", "labels", mode="before")
@@ -65,16 +63,6 @@ class Source(Section):
     def _keys_are_text(cls, value: Any) -> Any:
         """YAML reads the label 0 as a number; a label is what is written."""
         return {str(key): item for key, item in value.items()} if isinstance(value, dict) else value
-
-    @field_validator("together")
-    @classmethod
-    def _has_brackets(cls, value: str | None) -> str | None:
-        try:
-            if value is not None and re.compile(value).groups != 1:
-                raise ValueError("a pattern with one pair of brackets is wanted, such as 'by_([a-z]+)_'")
-        except re.error as error:
-            raise ValueError(f"no regular expression: {error}") from None
-        return value
 
     @model_validator(mode="after")
     def _is_whole(self) -> "Source":
@@ -86,8 +74,6 @@ class Source(Section):
             raise ValueError("name the columns of a table, or the folders of an archive of text files")
         if self.file and PurePosixPath(self.file).name != self.file:
             raise ValueError("file is the name of a file in this folder, without a path")
-        if self.together and not self.folders:
-            raise ValueError("together is for folders of text files; a table has columns.together")
         name = self.name.lower()
         if not name.endswith(TABLES + ARCHIVES):
             raise ValueError(f"{self.name} ends in none of {', '.join(TABLES + ARCHIVES)}")
