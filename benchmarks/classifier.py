@@ -63,7 +63,7 @@ OF_WORDS = (  # choices of the part with the vectors
     "weight_decay=0.01", "averaging=false", "averaging=true", "class_weight=none", "class_weight=balanced",
 )  # fmt: skip
 OF_NGRAMS = (
-    "blend=validation", "blend=0.5", "blend=1", "self_training=0", "self_training=1", "ngrams=null",
+    "blend=validation", "blend=0.5", "blend=1", "self_training=0", "self_training=0.3", "self_training=1", "ngrams=null",
     "ngrams.longest=1",
     "ngrams.longest=2", "ngrams.longest=3", "ngrams.counts=unique", "ngrams.counts=counted",
     "ngrams.pool=mean", "ngrams.pool=sum",
