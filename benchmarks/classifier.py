@@ -63,10 +63,9 @@ OF_WORDS = (  # choices of the part with the vectors
     "weight_decay=0.01", "averaging=false", "averaging=true", "class_weight=none", "class_weight=balanced",
 )  # fmt: skip
 OF_NGRAMS = (
-    "blend=validation", "blend=0.5", "blend=1", "self_training=0", "self_training=0.3", "self_training=1", "ngrams=null",
-    "ngrams.longest=1",
-    "ngrams.longest=2", "ngrams.longest=3", "ngrams.counts=unique", "ngrams.counts=counted",
-    "ngrams.pool=mean", "ngrams.pool=sum",
+    "blend=validation", "blend=0.5", "blend=1", "self_training=0", "self_training=0.3", "self_training=1",
+    "ngrams=null", "ngrams.longest=1", "ngrams.longest=2", "ngrams.longest=3",
+    "ngrams.counts=unique", "ngrams.counts=counted", "ngrams.pool=mean", "ngrams.pool=sum",
     "ngrams.ratios=weights", "ngrams.ratios=none", "ngrams.rarity=0", "ngrams.rarity=0.25",
     "ngrams.ending=0", "ngrams.ending=0.5",
     "ngrams.decay=0.3", "ngrams.decay=3", "ngrams.decay=10", "ngrams.decay=30", "ngrams.buckets=null",
