@@ -68,8 +68,10 @@ def run_in(folder: Path) -> Path:
     vectors = np.random.default_rng(1).normal(size=(rows, 8)).astype(np.float32)
     vectors[0] = 0
     save_file({"embeddings": vectors}, folder / "embeddings.safetensors")
-    inputs = at("tensors.safetensors", "embeddings.safetensors", "vocabulary.parquet", "labels.json")
-    classifier.main(choices, *inputs, *at("classifier.safetensors", "classifier.json", "curve.csv"))
+    inputs = at("ids.parquet", "tensors.safetensors", "embeddings.safetensors", "vocabulary.parquet")
+    classifier.main(
+        choices, *inputs, *at("labels.json", "classifier.safetensors", "classifier.json", "curve.csv")
+    )
     inputs = at("tensors.safetensors", "classifier.safetensors", "ids.parquet", "raw.parquet", "labels.json")
     outputs = at("predictions.parquet", "evaluation.json", "roc.csv", "confusion.csv")
     evaluation.main(choices, *inputs, *outputs, *at("reliability.csv", "slices.csv"))
