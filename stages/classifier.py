@@ -308,8 +308,8 @@ def temperature_for(logits: Tensor, labels: Tensor) -> float:
 
 
 def cooled_loss(logits: Tensor, labels: Tensor) -> float:
-    """The cautious loss of logits (N, 1 or L) at the temperature that suits them best: so two models can be
-    compared of which one is the surer."""
+    """The cautious loss of logits (N, 1 or L) at the temperature that suits them best: so two models are
+    compared by what they know, not by how sure they are."""
     return cautious_loss(logits.double() / temperature_for(logits, labels), labels).item()
 
 
@@ -582,17 +582,12 @@ def unlabelled_reviews(ids: Path, about: About) -> Iterator[Reviews]:
     """The unlabelled reviews of data/ids.parquet in batches, each cut as the labelled ones were; their
     labels are 0."""
     # Loading pyarrow takes its time, and most trainings do without.
-    from stages.lib.tables import read_batches
-    from stages.tensors import rectangle
+    from stages.tensors import rectangle, reviews_in
 
-    for batch in read_batches(ids, ["split", "ids"]):
-        part = batch.filter(np.asarray(batch["split"]) == UNLABELLED)
-        if len(part):
-            lengths = np.diff(np.asarray(part["ids"].offsets)).astype(np.int32)
-            longest = max(1, int(lengths.max()))
-            width = min(about.width or longest, longest)
-            rows, kept = rectangle(np.asarray(part["ids"].flatten()), lengths, width, about.keep)
-            yield Reviews(*(torch.from_numpy(x) for x in (rows, kept, np.zeros_like(kept))))
+    for _, flat, lengths, _ in reviews_in(ids, [UNLABELLED]):
+        longest = max(1, int(lengths.max()))
+        rows, kept = rectangle(flat, lengths, min(about.width or longest, longest), about.keep)
+        yield Reviews(*(torch.from_numpy(x) for x in (rows, kept, np.zeros_like(kept))))
 
 
 def add_guessed(learner: Learner, teacher: Classifier, reviews: Iterator[Reviews], params: Params) -> Tensor:

@@ -12,7 +12,7 @@ new text can be cut as these were.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,12 +53,12 @@ def rectangle(flat: Ints, lengths: Ints, width: int, keep: str) -> tuple[Ints, I
     return rows, kept.astype(np.int32)
 
 
-def labelled_reviews(ids: Path) -> Iterator[tuple[str, Ints, Ints, Ints]]:
-    """(split, flat ids, lengths, labels) of each split in each batch of data/ids.parquet."""
+def reviews_in(ids: Path, splits: Sequence[str]) -> Iterator[tuple[str, Ints, Ints, Ints]]:
+    """(split, flat ids, lengths, labels) of each of some splits in each batch of data/ids.parquet."""
     for batch in read_batches(ids, ["label", "split", "ids"]):
-        splits = np.asarray(batch["split"])
-        for split in LABELLED:
-            part = batch.filter(splits == split)
+        found = np.asarray(batch["split"])
+        for split in splits:
+            part = batch.filter(found == split)
             if len(part):
                 lengths = np.diff(np.asarray(part["ids"].offsets)).astype(np.int32)
                 yield split, np.asarray(part["ids"].flatten()), lengths, np.asarray(part["label"])
@@ -72,7 +72,7 @@ def review_counts(ids: Path) -> Counter[str]:
 
 def longest(ids: Path) -> int:
     """The words of the longest labelled review, 1 at least."""
-    return max((int(lengths.max()) for _, _, lengths, _ in labelled_reviews(ids)), default=0) or 1
+    return max((int(lengths.max()) for _, _, lengths, _ in reviews_in(ids, LABELLED)), default=0) or 1
 
 
 def main(params: Path, ids: Path, tensors: Path, metrics: Path) -> None:
@@ -88,7 +88,7 @@ def main(params: Path, ids: Path, tensors: Path, metrics: Path) -> None:
         arrays[f"{split}.labels"] = np.empty(count[split], np.int32)
     done: Counter[str] = Counter()
     truncated: Counter[str] = Counter()
-    for split, flat, lengths, labels in labelled_reviews(ids):
+    for split, flat, lengths, labels in reviews_in(ids, LABELLED):
         here = slice(done[split], done[split] + len(lengths))
         arrays[f"{split}.ids"][here], arrays[f"{split}.lengths"][here] = rectangle(
             flat, lengths, width, choices.keep

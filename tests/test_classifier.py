@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -46,7 +47,6 @@ from stages.lib.command import Refusal
 from stages.lib.nbsvm import Learner, NGrams, Runs
 from stages.lib.params import read_params
 from stages.lib.reviews import Reviews, read_split
-from stages.lib.tables import table_writer
 from stages.lib.training import Device
 from tests.conftest import DEVICES, ROOT, needs_gpu
 
@@ -380,9 +380,12 @@ def test_scores_come_in_the_order_of_the_reviews() -> None:
 
 def write_unlabelled(ids: Path, reviews: list[list[int]]) -> None:
     """A data/ids.parquet of unlabelled reviews, and one of train that nobody shall take for one of them."""
-    columns = {"split": ["train"] + ["unlabelled"] * len(reviews), "ids": [[1], *reviews]}
-    with table_writer(ids, pa.schema([("split", pa.string()), ("ids", pa.list_(pa.int32()))])) as writer:
-        writer.write_table(pa.table(columns, writer.schema))
+    columns = {
+        "label": pa.array([0] + [None] * len(reviews), pa.int32()),
+        "split": ["train"] + ["unlabelled"] * len(reviews),
+        "ids": pa.array([[1], *reviews], pa.list_(pa.int32())),
+    }
+    pq.write_table(pa.table(columns), ids)
 
 
 def write_inputs(folder: Path, labels: int = 2, noisy: bool = False) -> list[Path]:
