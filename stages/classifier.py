@@ -615,6 +615,11 @@ def main(
     curve: Path,
 ) -> None:
     choices = read_params(params, "classifier", Params)
+    if choices.self_training and choices.ngrams is None:
+        raise Refusal(
+            f"classifier.self_training: found {choices.self_training:g}, but classifier.ngrams is null, and "
+            "n-grams alone learn from unlabelled reviews; set self_training to 0, or ngrams"
+        )
     device = prepare(choices.seed, choices.threads, choices.device)
     vectors = load_file(embeddings)["embeddings"].clone()  # (V, D)
     if choices.start == "random":

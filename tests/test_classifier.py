@@ -861,3 +861,12 @@ def test_a_diverged_training_is_refused(tmp_path: Path, write_params: Callable[.
     with pytest.raises(Refusal, match=r"diverged in epoch 1.*classifier\.lr"):
         classifier.main(write_params(), *paths)
     assert not paths[5].exists()
+
+
+def test_self_training_without_the_ngrams_that_it_teaches_is_refused(
+    tmp_path: Path, write_params: Callable[..., Path]
+) -> None:
+    paths = write_inputs(tmp_path)
+    with pytest.raises(Refusal, match=r"classifier\.self_training: found 0\.3, .*ngrams is null"):
+        classifier.main(write_params(classifier={"self_training": 0.3, "ngrams": None}), *paths)
+    assert not paths[5].exists()
