@@ -101,6 +101,19 @@ class About(Section):
     threshold: float = 0.5  # probability of the second of two labels from which it is predicted
 
 
+class Line(nn.Linear):
+    """nn.Linear, (..., D) -> (..., 1 or L), summed by torch itself. MKL, which else would, adds up in an
+    order that depends on the processor."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """The logits."""
+        return self.along(vectors) + self.bias
+
+    def along(self, vectors: Tensor) -> Tensor:
+        """The logits without the bias."""
+        return torch.stack([(vectors * direction).sum(-1) for direction in self.weight], -1)
+
+
 class Classifier(nn.Module):
     """Embedding, pooled, linear: (B, T) row numbers and (B,) lengths -> (B, 1 or L) logits.
 
@@ -119,7 +132,7 @@ class Classifier(nn.Module):
         words, dim = vectors.shape
         self.embedding = nn.Embedding(words, dim, padding_idx=PAD, sparse=True)
         self.embedding.weight = nn.Parameter(vectors, requires_grad=not frozen)
-        self.linear = nn.Linear(2 * dim if about.pool == "mean_max" else dim, logits_for(labels))
+        self.linear = Line(2 * dim if about.pool == "mean_max" else dim, logits_for(labels))
         self.register_buffer("idf", torch.ones(words) if about.pool == "idf_mean" else None)
         self.ngrams = None
 
@@ -147,7 +160,7 @@ class Classifier(nn.Module):
         mean of the line through each, so every word's is worked out once, and D numbers become one."""
         if "max" in self.about.pool:
             return self
-        table = self.embedding.weight @ self.linear.weight.T  # (V, 1 or L)
+        table = self.linear.along(self.embedding.weight)  # (V, 1 or L)
         mode: Literal["mean", "sum"] = "sum" if self.about.pool == "sum" else "mean"
         # Weights of one, too: torch sums with weights many times faster than around a padding index.
         each = table.new_ones(len(table)) if self.idf is None else self.idf  # (V,)
@@ -175,7 +188,7 @@ class Classifier(nn.Module):
         weights = torch.ones(len(ids)) if self.idf is None else self.idf[ids]
         if self.about.pool != "sum":
             weights = weights / weights.sum().clamp(min=1e-9)
-        parts = weights[:, None] * (self.embedding(ids) @ self.linear.weight.T)  # (T, 1 or L)
+        parts = weights[:, None] * self.linear.along(self.embedding(ids))  # (T, 1 or L)
         words = [Share(place, place + 1, part) for place, part in enumerate(parts)]
         return words if self.ngrams is None else words + self.ngrams.shares(ids)
 
@@ -413,7 +426,8 @@ class Adam:
             least = self.LEAST  # torch's `SparseAdam` forgoes the correction here
         self.mean[rows] = mean = torch.lerp(self.mean[rows], slope, 1 - self.MEAN)
         self.square[rows] = square = torch.lerp(self.square[rows], slope * slope, 1 - self.SQUARE)
-        move = mean / (square.sqrt() + least) * (-self.lr * math.sqrt(younger) / young)
+        root = square.rsqrt().reciprocal()  # `sqrt` is MKL's, and rounds differently on other processors
+        move = mean / (root + least) * (-self.lr * math.sqrt(younger) / young)
         self.moved[rows] = self.moved[rows] * (1 - self.lr * self.decay) + move
 
 

@@ -418,7 +418,8 @@ def keep_chance(counts: Tensor, subsample: float) -> Tensor:
     does not count it is 0.
     """
     ratio = subsample * counts.sum() / counts.clamp(min=1)
-    chance = (ratio.sqrt() + ratio).clamp(max=1) if subsample else torch.ones(len(counts))
+    root = torch.from_numpy(np.sqrt(ratio.numpy()))  # exact: torch's is MKL's, and depends on the processor
+    chance = (root + ratio).clamp(max=1) if subsample else torch.ones(len(counts))
     return (chance * (counts > 0)).float()
 
 

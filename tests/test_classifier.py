@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import pairwise, product
 from pathlib import Path
@@ -479,6 +482,36 @@ def test_with_everything_off_it_is_the_textbooks_model(
     assert torch.allclose(found.linear.bias, line.bias, atol=1e-5)
     assert torch.allclose(found.embedding.weight, embedding.weight, atol=1e-5)
     assert (found.about.temperature, found.about.threshold, found.ngrams, found.idf) == (1, 0.5, None, None)
+
+
+A_FEW_STEPS = """
+import hashlib
+from stages.classifier import Adam, Line
+import torch
+
+torch.manual_seed(0)
+line, vectors = Line(100, 3), torch.randn(64, 100)
+optimisers = [Adam(part, 0.01) for part in line.parameters()]
+for _ in range(5):
+    line.zero_grad()
+    line(vectors).sigmoid().sum().backward()
+    for optimiser in optimisers:
+        optimiser.step()
+told = torch.cat([line.weight.flatten(), line(vectors).flatten()])
+print(hashlib.sha256(told.detach().numpy().tobytes()).hexdigest())
+"""
+
+
+def test_the_line_is_learnt_to_the_same_bytes_whatever_instructions_mkl_takes() -> None:
+    found = set()
+    for kind in ("SSE4_2", "AVX2", "AVX512"):
+        told = subprocess.run(
+            [sys.executable, "-c", A_FEW_STEPS],
+            cwd=ROOT, env=os.environ | {"MKL_ENABLE_INSTRUCTIONS": kind}, capture_output=True, check=True,
+        )  # fmt: skip
+        found.add(told.stdout)
+    assert len(found) == 1
+    assert len(found.pop()) == 65
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3])
