@@ -62,10 +62,15 @@ def run_stage(stage: str, folder: Path, corpus: str = "imdb", **environment: str
     """
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8").replace("${corpus}", corpus)
     words = yaml.safe_load(text)["stages"][stage]["cmd"].split()[2:]
-    paths = [(ROOT if word.startswith(SHIPPED) else folder) / word for word in words[1:]]
+    flags, paths = words[1::2], [(ROOT if p.startswith(SHIPPED) else folder) / p for p in words[2::2]]
     for path in paths:
         (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
-    return measured(words[0], *paths, DVC_ROOT=str(folder), **environment)
+    return measured(
+        words[0],
+        *(word for pair in zip(flags, paths, strict=True) for word in pair),
+        DVC_ROOT=str(folder),
+        **environment,
+    )
 
 
 def write_params(folder: Path, archive: Path) -> None:

@@ -22,9 +22,7 @@ these labels as well. That is kept if validation is told better for it.
     Iyyer et al. 2015, "Deep Unordered Composition Rivals Syntactic Methods for Text Classification"
     Lee 2013, "Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method"
 
-    python -m stages.classifier params.yaml data/ids.parquet data/tensors.safetensors \\
-        data/embeddings.safetensors data/vocabulary.parquet data/labels.json \\
-        data/classifier.safetensors metrics/classifier.json metrics/classifier_curve.csv
+    python -m stages.classifier --help
 
 After every epoch the validation reviews are scored. The best epoch is kept; the test reviews are
 not looked at. Where all validation reviews have one label nothing else is chosen by them: both parts

@@ -18,9 +18,7 @@ from the noise distribution count ** noise_power?
 
     Mikolov et al. 2013, "Distributed Representations of Words and Phrases and their Compositionality"
 
-    python -m stages.embeddings params.yaml data/ids.parquet data/vocabulary.parquet \\
-        data/pretrained data/wordsets data/embeddings.safetensors data/embeddings.json \\
-        metrics/embeddings.json metrics/embeddings_loss.csv
+    python -m stages.embeddings --help
 
 Speed comes from the shape of the work, not from another mathematics:
 

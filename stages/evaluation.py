@@ -8,10 +8,7 @@ beats none of them has learnt nothing.
     Wang and Manning 2012, "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification"
     Guo et al. 2017, "On Calibration of Modern Neural Networks"
 
-    python -m stages.evaluation params.yaml data/tensors.safetensors data/classifier.safetensors \\
-        data/ids.parquet data/raw.parquet data/labels.json data/predictions.parquet \\
-        metrics/evaluation.json metrics/evaluation_roc.csv metrics/evaluation_confusion.csv \\
-        metrics/evaluation_reliability.csv metrics/evaluation_slices.csv
+    python -m stages.evaluation --help
 
 The intervals are made so that 95 in 100 hold the true figure; a difference has one of its own. With
 two labels, precision, recall, F1 and the areas are those of the second label. With more they are

@@ -3,8 +3,7 @@
 Each token becomes the number of its row in the vocabulary, and a token without a row becomes 1,
 `<unk>`: dropping it would move its neighbours together and shorten the review.
 
-    python -m stages.ids params.yaml data/tokens.parquet data/vocabulary.parquet data/ids.parquet \\
-        metrics/ids.json
+    python -m stages.ids --help
 """
 
 from collections import Counter

@@ -5,8 +5,7 @@ that its widest direction comes first, the widest at right angles to that second
 first three make a picture. They keep only a share of the spread, which metrics/projection.json
 states: two words far apart in the picture are far apart, two that are near may not be near.
 
-    python -m stages.projection params.yaml data/embeddings.safetensors data/vocabulary.parquet \\
-        data/projection.parquet metrics/projection.json metrics/projection_words.csv metrics/projection.png
+    python -m stages.projection --help
 
 `<pad>` and `<unk>` are no words and stay out. A direction has no sign by nature; each is given the
 one that makes its largest weight positive, so that the picture does not flip between runs.

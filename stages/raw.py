@@ -10,7 +10,7 @@ kept. Otherwise each row is dealt by a hash of its own text, so that
 Rows that belong together, such as the reviews of one film, are dealt as one, where a column tells: else
 validation and test would ask about films that train has told of, and flatter what learns them by heart.
 
-    python -m stages.raw params.yaml data/corpora/NAME data/raw.parquet data/labels.json metrics/raw.json
+    python -m stages.raw --help
 
 Labels are text in the corpus and numbers from here on; data/labels.json names them, in that order.
 """

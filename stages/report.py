@@ -5,10 +5,7 @@ it went beside the baselines, what the words' space looks like, and where the mo
 wrong, with the words and n-grams that talked it into that. It carries all it needs in one file, and
 opens without a network, in ten years too.
 
-    python -m stages.report params.yaml metrics data/labels.json data/raw.parquet \\
-        data/tokeniser.json data/vocabulary.parquet data/embeddings.safetensors \\
-        data/projection.parquet data/classifier.safetensors data/predictions.parquet \\
-        data/robustness_pairs.parquet metrics/report.html
+    python -m stages.report --help
 
 Reviews, labels and words come from outside: jinja escapes them in the page, and `html.escape` in
 the pictures, which would read a tag as a tag.

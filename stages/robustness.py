@@ -14,10 +14,7 @@ A pair is right when both sides are: whoever always says the same has none of ne
     Ribeiro et al. 2020, "Beyond Accuracy: Behavioral Testing of NLP Models with CheckList"
     Gardner et al. 2020, "Evaluating Models' Local Decision Boundaries via Contrast Sets"
 
-    python -m stages.robustness params.yaml data/raw.parquet data/tokeniser.json \\
-        data/vocabulary.parquet data/ids.parquet data/tensors.safetensors data/classifier.safetensors \\
-        data/labels.json data/pairs data/robustness.parquet data/robustness_pairs.parquet \\
-        metrics/robustness.json
+    python -m stages.robustness --help
 
 `Chain` is the way of any text to the model, for whoever has one to ask about.
 """

@@ -4,7 +4,7 @@ Reviews are of any length and a tensor is not. Longer reviews are cut to T token
 filled up on the right with row 0, `<pad>`, and the true lengths are kept beside them: without these
 nobody could tell the end of a review from its padding, and means would be taken over nothing.
 
-    python -m stages.tensors params.yaml data/ids.parquet data/tensors.safetensors metrics/tensors.json
+    python -m stages.tensors --help
 
 For each of train, validation and test: `SPLIT.ids` (N, T) int32, `SPLIT.lengths` (N,) int32,
 `SPLIT.labels` (N,) int32, in the order of data/ids.parquet. The choices lie beside them, so that a

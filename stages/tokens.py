@@ -8,8 +8,7 @@ Three units: words (with punctuation and emoji as tokens of their own), characte
 the pieces that byte-pair encoding finds worth a name of their own in the train texts (Sennrich et
 al. 2016).
 
-    python -m stages.tokens params.yaml data/raw.parquet data/tokens.parquet data/tokeniser.json \\
-        metrics/tokens.json
+    python -m stages.tokens --help
 
 data/tokeniser.json says how it was done; for subwords it is a file that Hugging Face's tokenizers
 and transformers load.

@@ -4,8 +4,7 @@ Row 0 is `<pad>`, which fills a rectangle up. Row 1 is `<unk>`, any word without
 Then come the words of the train and unlabelled texts by count, the commonest first, ties by code
 point. The order is a fact of the texts and not of the machine: no set or hash decides it.
 
-    python -m stages.vocabulary params.yaml data/tokens.parquet data/vocabulary.parquet \\
-        metrics/vocabulary.json
+    python -m stages.vocabulary --help
 
 Words of validation and test get no row for themselves: a model meets them as it will meet the
 world's. Their share that has one is the coverage.

@@ -1,9 +1,11 @@
 """What several tests share: a small corpus, sound params, and a stage run as DVC would run it."""
 
+import inspect
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +47,18 @@ def write_params(tmp_path: Path, params: Params) -> Callable[..., Path]:
 
 @pytest.fixture
 def stage() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs `python -m stages.NAME PATHS...` from the repository's root and returns how it ended."""
+    """Runs `python -m stages.NAME` with paths in the order of its main's parameters, from the repository's
+    root, and returns how it ended."""
 
     def run(name: str, *paths: Path | str, **environment: str) -> subprocess.CompletedProcess[str]:
+        names = inspect.signature(import_module(f"stages.{name}").main).parameters
+        flags = [
+            word
+            for parameter, path in zip(names, paths, strict=True)
+            for word in (f"--{parameter.replace('_', '-')}", str(path))
+        ]
         return subprocess.run(
-            [sys.executable, "-m", f"stages.{name}", *map(str, paths)],
+            [sys.executable, "-m", f"stages.{name}", *flags],
             cwd=ROOT,
             env=os.environ | environment,
             capture_output=True,

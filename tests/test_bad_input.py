@@ -74,7 +74,9 @@ class Chain:
         commands = []
         for name in names:
             words = self.pipeline[name]["cmd"].replace("${corpus}", "odd").split()[3:]
-            commands.append([name, *(str(self.folder / word) for word in words)])
+            is_flag = [word.startswith("--") for word in words]
+            paths = [w if flag else str(self.folder / w) for w, flag in zip(words, is_flag, strict=True)]
+            commands.append([name, *paths])
         ended = subprocess.run(
             [sys.executable, "-c", RUNNER],
             input=json.dumps(commands),

@@ -1,4 +1,4 @@
-"""Command: paths in, and one line out when something is wrong."""
+"""Command: paths as named flags, one line on standard error on bad input."""
 
 import os
 import subprocess
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, refused
+
+PATHS = ("--source", "a.txt", "--made", "b.txt")
 
 SCRIPT = """
 from pathlib import Path
@@ -35,9 +37,9 @@ def ran(folder: Path, body: str, *arguments: str, imports: str = "") -> subproce
     )
 
 
-def test_main_gets_the_paths_in_order(tmp_path: Path) -> None:
+def test_main_gets_the_paths_by_name_in_any_order(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("kept")
-    ended = ran(tmp_path, "made.write_text(source.read_text())", "a.txt", "b.txt")
+    ended = ran(tmp_path, "made.write_text(source.read_text())", "--made", "b.txt", "--source", "a.txt")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
     assert (tmp_path / "b.txt").read_text() == "kept"
 
@@ -48,24 +50,41 @@ def test_pyarrow_alone_does_not_load_pandas(tmp_path: Path) -> None:
         "np.asarray(pa.array(['good', None])); pa.table({'a': [1]}).filter(np.array([True])); "
         "made.write_text(str('pandas' in sys.modules))"
     )
-    ended = ran(tmp_path, body, "a.txt", "b.txt")
+    ended = ran(tmp_path, body, *PATHS)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert (tmp_path / "b.txt").read_text() == "False"
 
 
 def test_who_has_imported_pandas_keeps_it(tmp_path: Path) -> None:
     body = "made.write_text(str(pa.table(pd.DataFrame({'a': [1]}))['a'].to_pylist()))"
-    ended = ran(tmp_path, body, "a.txt", "b.txt", imports="import pandas as pd, pyarrow as pa")
+    ended = ran(tmp_path, body, *PATHS, imports="import pandas as pd, pyarrow as pa")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert (tmp_path / "b.txt").read_text() == "[1]"
 
 
-@pytest.mark.parametrize("arguments", [(), ("a.txt",), ("a.txt", "b.txt", "c.txt")])
-def test_a_wrong_number_of_paths_tells_the_usage(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "the following arguments are required: --source, --made"),
+        (("--source", "a.txt"), "the following arguments are required: --made"),
+        (("a.txt", "b.txt"), "the following arguments are required: --source, --made"),
+        ((*PATHS, "c.txt"), "unrecognized arguments: c.txt"),
+        (("--sour", "a.txt", "--made", "b.txt"), "the following arguments are required: --source"),
+    ],
+)
+def test_a_wrong_command_line_is_reported_in_one_line(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
     ended = ran(tmp_path, "made.write_text('')", *arguments)
     assert ended.returncode == 2
-    assert ended.stderr == "toy: usage: python -m stages.toy SOURCE MADE\n"
+    assert ended.stderr == f"toy: {message}; see python -m toy --help\n"
     assert not (tmp_path / "b.txt").exists()
+
+
+def test_help_names_the_paths(tmp_path: Path) -> None:
+    ended = ran(tmp_path, "pass", "--help")
+    assert ended.returncode == 0
+    assert "--source PATH --made PATH" in ended.stdout
 
 
 @pytest.mark.parametrize(
@@ -81,16 +100,16 @@ def test_a_wrong_number_of_paths_tells_the_usage(tmp_path: Path, arguments: tupl
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, body: str, told: str) -> None:
-    assert refused(ran(tmp_path, body, "a.txt", "b.txt"), told)
+    assert refused(ran(tmp_path, body, *PATHS), told)
 
 
 def test_an_interrupted_run_says_what_to_do(tmp_path: Path) -> None:
-    ended = ran(tmp_path, "raise KeyboardInterrupt", "a.txt", "b.txt")
+    ended = ran(tmp_path, "raise KeyboardInterrupt", *PATHS)
     assert ended.returncode == 130
     assert ended.stderr == "toy: interrupted; nothing was written, run it again\n"
 
 
 def test_a_mistake_in_the_code_keeps_its_traceback(tmp_path: Path) -> None:
-    ended = ran(tmp_path, "raise KeyError('a bug')", "a.txt", "b.txt")
+    ended = ran(tmp_path, "raise KeyError('a bug')", *PATHS)
     assert ended.returncode == 1
     assert "Traceback" in ended.stderr

@@ -1,8 +1,9 @@
 """The laws of the pipeline: one name in six places, imports along the DAG, nothing that bites in DVC."""
 
 import ast
+import inspect
 import sys
-from functools import cache
+from functools import cache, reduce
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 from stages import STAGES
 from stages.lib.files import read_json
 from tests.conftest import ROOT
+from tools.deps import code_deps, imports, with_deps
 
 Yaml = dict[str, Any]
 
@@ -36,23 +38,6 @@ def outputs_of(stage: str) -> list[str]:
     return files_of(stage, "outs") + files_of(stage, "metrics") + files_of(stage, "plots")
 
 
-@cache
-def imports_of(path: Path) -> frozenset[Path]:
-    """The files of this repository that running a module reads, itself among them."""
-    found = {path, ROOT / "stages/__init__.py"}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        for name in names:
-            file = ROOT / (name.replace(".", "/") + ".py")
-            if name.startswith("stages.") and file.is_file() and file not in found:
-                found |= imports_of(file)
-    return frozenset(found)
-
-
 def test_the_stages_are_those_of_the_syllabus_in_order() -> None:
     assert tuple(pipeline()) == STAGES
 
@@ -62,7 +47,7 @@ def test_one_name_stands_in_six_places(stage: str) -> None:
     assert (ROOT / f"stages/{stage}.py").is_file()
     assert (ROOT / f"tests/test_{stage}.py").is_file()
     assert stage in shipped_params()
-    assert pipeline()[stage]["cmd"].startswith(f"python -m stages.{stage} params.yaml ")
+    assert pipeline()[stage]["cmd"].startswith(f"python -m stages.{stage} --params params.yaml ")
     made = [Path(path) for path in outputs_of(stage)]
     assert any(path.parent.name == "metrics" and path.stem == stage for path in made)
     named_by_what_it_holds = {"evaluation": "predictions", "report": "report"}
@@ -72,32 +57,45 @@ def test_one_name_stands_in_six_places(stage: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_command_names_every_path_that_dvc_watches_and_no_other(stage: str) -> None:
     words = pipeline()[stage]["cmd"].split()[3:]
+    flags, paths = words[::2], words[1::2]
+    parameters = inspect.signature(import_module(f"stages.{stage}").main).parameters
+    assert flags == [f"--{name.replace('_', '-')}" for name in parameters]
     data = [path for path in files_of(stage, "deps") if not path.startswith("stages/")]
     if stage == "report":  # reads the folder of metrics
         data = ["metrics", *(path for path in data if not path.startswith("metrics/"))]
-    assert words[0] == "params.yaml"
-    assert sorted(words[1:]) == sorted(data + outputs_of(stage))
+    assert sorted(paths) == sorted(["params.yaml", *data, *outputs_of(stage)])
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_file_that_a_stage_imports_is_among_its_deps(stage: str) -> None:
+def test_every_imported_file_is_a_dep(stage: str) -> None:
     code = {path for path in files_of(stage, "deps") if path.startswith("stages/") and path.endswith(".py")}
-    wanted = {
-        str(path.relative_to(ROOT)) for path in imports_of(ROOT / f"stages/{stage}.py") if path.read_text()
-    }
-    assert code == wanted
+    assert code == set(code_deps(stage))
+
+
+def test_tools_deps_leaves_a_correct_dvc_yaml_unchanged() -> None:
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    assert text == reduce(with_deps, STAGES, text)
+
+
+def test_tools_deps_restores_a_missing_dep() -> None:
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    line = "      - stages/lib/files.py\n"
+    damaged = text.replace(line, "", 1)
+    assert damaged != text
+    assert with_deps(damaged, STAGES[0]) == text
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_imports_only_stages_whose_outputs_it_reads(stage: str) -> None:
-    others = {path.stem for path in imports_of(ROOT / f"stages/{stage}.py") if path.parent == ROOT / "stages"}
+    others = {path.stem for path in imports(Path(f"stages/{stage}.py")) if path.parent == Path("stages")}
     for other in others - {stage, "__init__"}:
         assert set(outputs_of(other)) & set(files_of(stage, "deps"))
 
 
 def test_the_shared_code_imports_no_stage() -> None:
-    for path in (ROOT / "stages/lib").glob("*.py"):
-        assert {file.parent.name for file in imports_of(path) if file.name != "__init__.py"} <= {"lib"}
+    for path in Path("stages/lib").rglob("*.py"):
+        modules = {file for file in imports(path) if file.name != "__init__.py"}
+        assert {file.parts[1] for file in modules} <= {"lib"}
 
 
 @pytest.mark.parametrize("stage", STAGES)

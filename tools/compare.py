@@ -33,7 +33,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.measure import table
-from stages.lib.command import Refusal, refusals
+from stages.lib.command import Refusal, exit_on_refusal
 from stages.lib.files import atomic, rounded
 from stages.lib.intervals import (
     LEVEL,
@@ -420,5 +420,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    with refusals("compare"):
+    with exit_on_refusal("compare"):
         main()

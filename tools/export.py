@@ -30,7 +30,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from stages import PAD
-from stages.lib.command import Refusal, refusals
+from stages.lib.command import Refusal, exit_on_refusal
 from stages.lib.files import atomic, write_json
 from stages.lib.tables import open_table
 from stages.lib.vectors import write_figures, write_word2vec
@@ -184,5 +184,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    with refusals("export"):
+    with exit_on_refusal("export"):
         main()

@@ -35,8 +35,9 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from stages import UNK
 from stages.lib import rows
-from stages.lib.command import Refusal, refusals, without_pandas
+from stages.lib.command import Refusal, exit_on_refusal
 from stages.lib.progress import progress
+from stages.lib.startup import block_pandas
 from stages.lib.tables import open_table
 from tools.revisions import find
 from tools.writers import format_of, writer
@@ -420,8 +421,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    without_pandas()
-    with refusals("predict"):
+    block_pandas()
+    with exit_on_refusal("predict"):
         try:
             main()
         except BrokenPipeError:  # whoever read has had enough, as `head` has

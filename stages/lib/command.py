@@ -1,5 +1,6 @@
-"""How a stage or a tool is run: paths in, one clear line out when something is wrong."""
+"""The command line of a stage or a tool: paths as named flags, one line on standard error on bad input."""
 
+import argparse
 import inspect
 import sys
 from collections.abc import Callable, Iterator
@@ -7,64 +8,65 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from stages.lib.startup import block_pandas
+
 
 class Refusal(Exception):
-    """Bad input, said in one line: what was found, where, what is allowed, what to do."""
+    """Bad input. The message is one line: where, what was found, what is allowed, what to do."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong command line in one line and ends the process with exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process."""
+        _exit(self.prog.split()[-1].rpartition(".")[2], f"{message}; see {self.prog} --help", code=2)
 
 
 def run(main: Callable[..., None]) -> None:
-    """Calls `main` with the paths on the command line, one for each of its parameters.
+    """Calls `main` with one path for each of its parameters, each given as a flag of the same name.
 
-    What is wrong is told as `refusals` tells it.
+    `def main(params: Path, roc_csv: Path)` is called by `python -m stages.NAME --params P --roc-csv Q`.
+    Every flag is required, so two paths cannot be swapped unnoticed. Errors are reported as in
+    `exit_on_refusal`.
     """
+    module = sys.modules["__main__"]
     name = Path(sys.argv[0]).stem
-    wanted = list(inspect.signature(main).parameters)
-    given = sys.argv[1:]
-    if len(given) != len(wanted):
-        _refuse(name, f"usage: python -m stages.{name} {' '.join(wanted).upper()}", code=2)
-    without_pandas()
-    with refusals(name):
-        main(*map(Path, given))
-
-
-class NoPandas:
-    """Asked before all others where a module is, it says of pandas that there is none."""
-
-    def find_spec(self, name: str, *_: object) -> None:
-        """None, which leaves `name` to the others. Raises ModuleNotFoundError for pandas."""
-        if name == "pandas":
-            raise ModuleNotFoundError(f"{name} is kept out of this program", name=name)
-
-
-def without_pandas() -> None:
-    """Keeps pandas out of a program that has not imported it by now.
-
-    Else pyarrow would, a third of a second at each start, to ask of what it is given whether that is pandas'.
-    """
-    if "pandas" not in sys.modules:
-        sys.meta_path.insert(0, NoPandas())
+    spec = module.__spec__
+    parser = _Parser(
+        f"python -m {spec.name if spec else name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for parameter in inspect.signature(main).parameters:
+        parser.add_argument(f"--{parameter.replace('_', '-')}", type=Path, required=True, metavar="PATH")
+    paths = vars(parser.parse_args())
+    block_pandas()
+    with exit_on_refusal(name):
+        main(**paths)
 
 
 @contextmanager
-def refusals(name: str) -> Iterator[None]:
-    """Around what a command does, for those with options too, which `run` does not know.
+def exit_on_refusal(name: str) -> Iterator[None]:
+    """Turns expected errors inside the block into one line on standard error, `name: what is wrong`.
 
-    A `Refusal`, and what the machine itself refuses (a missing file, a full disk, no memory left),
-    ends the process with exit code 1 and one line on standard error: `name: what is wrong`.
+    A `Refusal`, an `OSError` (a missing file, a full disk) and a `MemoryError` end the process with exit
+    code 1, an interrupt with 130. Any other exception is a bug and keeps its traceback.
     """
     try:
         yield
     except Refusal as refusal:
-        _refuse(name, str(refusal))
+        _exit(name, str(refusal))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _refuse(name, f"{where}{error.strerror or error}")
+        _exit(name, f"{where}{error.strerror or error}")
     except MemoryError:
-        _refuse(name, "out of memory; a smaller dim, max_length or max_words needs less")
+        _exit(name, "out of memory; a smaller dim, max_length or max_words needs less")
     except KeyboardInterrupt:
-        _refuse(name, "interrupted; nothing was written, run it again", code=130)
+        _exit(name, "interrupted; nothing was written, run it again", code=130)
 
 
-def _refuse(name: str, line: str, code: int = 1) -> NoReturn:
-    print(f"{name}: {' '.join(line.split())}", file=sys.stderr)
+def _exit(name: str, message: str, code: int = 1) -> NoReturn:
+    print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)
