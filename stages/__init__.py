@@ -2,8 +2,16 @@
 
 Shapes are written with one alphabet, as trailing comments such as `# (B, T, D)`:
 
-    N documents      T tokens in a row     V words in the vocabulary     D dimensions
-    B batch          C context words       K negatives                   L labels
+    N  documents                         V  words in the vocabulary       L  labels
+    M  tokens of all N documents,        D  dimensions of a vector        O  logits: 1 if L = 2, else L
+       one document after the other      F  n-grams                       Q  bootstrap resamples
+    T  tokens in a padded row            B  documents in a batch
+
+and in stages/lib/word2vec:
+
+    P  positions in a block              S  blocks in a step              U  distinct rows in use
+    C  positions in a block's context    G  groups of blocks              R  target rows of a block
+    K  noise words                       I  input rows of a block
 """
 
 from stages.lib.startup import configure
