@@ -1,25 +1,23 @@
-"""Embeddings beside gensim and fastText: words a second, memory, and agreement with people.
+"""Embeddings compared with gensim and fastText: words per second, memory, agreement with people.
 
     make bench-embeddings WORDSETS=wordsets TEXT=enwiki_100MB.txt.xz ARCHIVE=aclImdb_dev.tar.gz
 
-TEXT is a text of lower-case words, plain or .xz, such as text8, and is cut into documents of a
-thousand words. ARCHIVE is the IMDb archive, of which the train and unlabelled reviews are taken as
-the stages raw and tokens read them. Either may be left out. WORDSETS is a folder with the files of
-WORDSETS below. OPTIONS="..." goes to the command as it is; `python -m benchmarks.embeddings --help`
-lists them.
+TEXT is a text of lower-case words, plain or .xz, such as text8; it is cut into documents of a thousand
+words. ARCHIVE is the IMDb archive; the stages raw and tokens read its train and unlabelled reviews. Either
+may be left out. WORDSETS is a folder with the files of WORDSETS below. OPTIONS="..." is passed to the
+command; `python -m benchmarks.embeddings --help` lists the options.
 
 For each text there is one table for each part:
 
-    plain       whole words: Firth, gensim, fastText
-    subwords    words and their character n-grams: Firth, fastText
-    rare        the same, where all but the commonest words are unknown to both programs and have
-                their n-grams alone; agreement over the pairs with such a word
+    plain          whole words: Firth, gensim, fastText
+    char_ngrams    words and their character n-grams: Firth, fastText
+    rare           the same, but all except the most frequent words are unknown to both programs and have
+                   only their n-grams; agreement over the pairs with such a word
 
-All programs get the same documents, the same settings and two threads, each its own default learning
-rate. Within a seed they take turns. Words are raw words of the text times epochs, and all of them
-count in `words a second`. Firth's seconds are of the whole stage, Python's start included; those of
-the peers are of their training alone (benchmarks/peers.py). So a second ratio is given, for which
-what the stage takes on one document has been taken off Firth's.
+All programs get the same documents, the same settings and two threads, and use their own default learning
+rate. Within a seed they run in turns. Words are raw words of the text times epochs. Firth's seconds are of
+the whole stage, including Python's start; those of the peers are of their training only
+(benchmarks/peers.py). A second ratio therefore subtracts the time that the stage takes on one document.
 """
 
 import argparse
@@ -39,8 +37,8 @@ from benchmarks.peers import PROGRAMS, Run, Settings, Unknown, Vectors, peer
 from benchmarks.stages import run_stage
 from benchmarks.texts import from_reviews, from_words, write_text
 from stages import UNK
+from stages.lib.char_ngrams import CharNgrams, vector_of
 from stages.lib.params import Loader
-from stages.lib.subwords import Subwords, vector_of
 from stages.lib.wordsets import Analogies, Similarity, measure, read_wordset
 
 WORDSETS = {  # name in the tables: file
@@ -52,14 +50,14 @@ COMMON: Settings = {
     "loss": "negative_sampling", "dim": 100, "window": 5, "negatives": 5, "noise_power": 0.75,
     "subsample": 1e-3, "threads": 2, "min_count": 5,
 }  # fmt: skip
-NOT_FIRTHS = ("min_count", "feed")  # settings that its section of params.yaml does not have
-NOTHING_READ: Settings = {"pretrained": None, "wordsets": [], "subwords": None}
+PEERS_ONLY = ("min_count", "feed")  # settings that are not in the embeddings section
+DEFAULTS: Settings = {"engine": "blocks", "pretrained": None, "char_ngrams": None}
 
 Wordsets = Mapping[str, Similarity | Analogies]
 
 
 class Plan(NamedTuple):
-    """What is run, as the command line has it."""
+    """What is run, from the command line."""
 
     programs: list[str]
     objectives: list[str]
@@ -70,7 +68,7 @@ class Plan(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One table: its title, who can take part, and what is set otherwise."""
+    """One table: its title, the programs that support it, and its own settings."""
 
     title: str
     programs: tuple[str, ...]
@@ -79,7 +77,7 @@ class Part(NamedTuple):
 
 
 def changes_of(items: Sequence[str]) -> Settings:
-    """What --set says.
+    """The changes that --set makes.
 
     >>> changes_of(["lr=1e-2", "objective=cbow"])
     {'lr': 0.01, 'objective': 'cbow'}
@@ -88,14 +86,11 @@ def changes_of(items: Sequence[str]) -> Settings:
 
 
 def write_firth_params(folder: Path, settings: Settings, changes: Settings) -> None:
-    """params.yaml as it is shipped, with the settings and then the changes to its embeddings."""
+    """Writes params.yaml as shipped, with the settings and then the changes in its embeddings section."""
     params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"), Loader)
     section = params["embeddings"]
     params["vocabulary"] |= {"min_count": settings["min_count"], "max_words": None}
-    section |= {key: value for key, value in NOTHING_READ.items() if key in section}
-    given = {key: value for key, value in settings.items() if key not in NOT_FIRTHS}
-    section |= {key: value for key, value in given.items() if key in section or value is not None}
-    section |= changes
+    section |= DEFAULTS | {key: value for key, value in settings.items() if key not in PEERS_ONLY} | changes
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
 
 
@@ -106,13 +101,12 @@ def firth(folder: Path, settings: Settings, changes: Settings) -> Run:
     words = pq.read_table(folder / "data/vocabulary.parquet", columns=["token"])["token"].to_pylist()
     tables = load_file(folder / "data/embeddings.safetensors")
     vectors, first = tables["embeddings"], UNK + 1
-    unknown = firth_unknown(tables.get("subwords"), settings["subwords"])
+    unknown = firth_unknown(tables.get("char_ngrams"), settings["char_ngrams"])
     return Run(cost.seconds, cost.megabytes, words[first:], vectors[first:], unknown)
 
 
 def firth_start(folder: Path, settings: Settings, changes: Settings) -> float:
-    """The seconds of the stage on the first document: Python's start, the vocabulary read, noise drawn
-    up, the vectors written."""
+    """The seconds of the stage on the first document: start of Python, vocabulary, noise table, output."""
     ids = folder / "data/ids.parquet"
     whole = ids.rename(folder / "data/whole.parquet")
     with pq.ParquetFile(whole) as file:
@@ -123,12 +117,12 @@ def firth_start(folder: Path, settings: Settings, changes: Settings) -> float:
     return seconds
 
 
-def firth_unknown(buckets: Vectors | None, pieces: Mapping[str, int] | None) -> Unknown:
-    """What gives a word without a row its vector: its pieces' rows, if there are any."""
-    if buckets is None or pieces is None:
+def firth_unknown(table: Vectors | None, settings: Mapping[str, int] | None) -> Unknown:
+    """A function that returns the vector of a word without a row, from its character n-grams if any."""
+    if table is None or settings is None:
         return lambda word: None
-    subwords = Subwords.model_validate(pieces)
-    return lambda word: vector_of(word, buckets, subwords)
+    ngrams = CharNgrams.model_validate(settings)
+    return lambda word: vector_of(word, table, ngrams)
 
 
 def number_of(run: Run) -> dict[str, int]:
@@ -137,19 +131,19 @@ def number_of(run: Run) -> dict[str, int]:
 
 
 def agreement(run: Run, wordsets: Wordsets) -> list[float]:
-    """How well a run's vectors agree with each word set."""
+    """The agreement of a run's vectors with each word set."""
     number = number_of(run)
     return [score(measure(wordset, number, run.vectors)) for wordset in wordsets.values()]
 
 
 def rare_agreement(run: Run, wordsets: Wordsets) -> list[float]:
-    """The same over the pairs with an unknown word, and after each figure how many pairs these are."""
+    """The same over the pairs with an unknown word, each followed by the number of pairs."""
     number = number_of(run)
     figures = []
     for wordset in wordsets.values():
         if isinstance(wordset, Similarity):
-            found = measure(with_unknown(wordset, number), number, run.vectors, run.unknown)
-            figures += [score(found), found["pairs"]]
+            result = measure(with_unknown(wordset, number), number, run.vectors, run.unknown)
+            figures += [score(result), result["pairs"]]
     return figures
 
 
@@ -164,9 +158,9 @@ def with_unknown(wordset: Similarity, number: Mapping[str, int]) -> Similarity:
     return Similarity([pair for pair, _ in kept], [mark for _, mark in kept])
 
 
-def score(found: Mapping[str, float]) -> float:
-    """The figure of a word set, or NaN where too few of its words are known."""
-    return found.get("spearman", found.get("accuracy", float("nan")))
+def score(result: Mapping[str, float]) -> float:
+    """The agreement with a word set, or NaN if too few of its words are known."""
+    return result.get("spearman", result.get("accuracy", float("nan")))
 
 
 def middle(figures: Sequence[float], digits: int) -> str:
@@ -182,7 +176,7 @@ def middle(figures: Sequence[float], digits: int) -> str:
 
 
 def columns_of(part: Part, wordsets: Wordsets) -> dict[str, int]:
-    """The columns of a table and how many digits each has after the point."""
+    """The columns of a table and their number of decimals."""
     columns = {"1000 words/s": 0, "seconds": 0, "peak MB": 0}
     for name, wordset in wordsets.items():
         if not part.rare:
@@ -201,7 +195,7 @@ def trained(program: str, folder: Path, plan: Plan, settings: Settings) -> Run:
 
 
 def contest(part: Part, plan: Plan, folder: Path, words: int) -> str:
-    """Runs the programs of a part in turns; its table, and below it the ratios of speed."""
+    """Runs the programs of a part in turns; returns its table and below it the ratios of speed."""
     settings = plan.settings | part.settings
     write_firth_params(folder, settings, {})
     for stage in ("vocabulary", "ids"):
@@ -210,36 +204,36 @@ def contest(part: Part, plan: Plan, folder: Path, words: int) -> str:
     columns = columns_of(part, plan.wordsets)
     for objective in plan.objectives:
         start = firth_start(folder, settings | {"objective": objective}, plan.changes)
-        found: dict[str, list[list[float]]] = {name: [] for name in part.programs if name in plan.programs}
+        results: dict[str, list[list[float]]] = {name: [] for name in part.programs if name in plan.programs}
         for seed in plan.seeds:
-            for program, runs in found.items():
+            for program, runs in results.items():
                 run = trained(program, folder, plan, settings | {"objective": objective, "seed": seed})
                 rate = words * settings["epochs"] / run.seconds / 1000
                 judged = (rare_agreement if part.rare else agreement)(run, plan.wordsets)
                 runs.append([rate, run.seconds, run.megabytes, *judged])
                 print(part.title, objective, program, seed, runs[-1], file=sys.stderr, flush=True)
-        for program, runs in found.items():
+        for program, runs in results.items():
             cells = map(middle, zip(*runs, strict=True), columns.values())
             rows.append([f"{objective}, {program}", *cells])
-        ratios += ratios_of(objective, found, start)
+        ratios += ratios_of(objective, results, start)
     return "\n".join([table(["", *columns], rows), *(["", *ratios] if ratios else [])])
 
 
-def ratios_of(objective: str, found: Mapping[str, list[list[float]]], start: float) -> list[str]:
-    """Firth's words a second over those of each peer, as ratios within a seed: of the whole stage, and
-    without its start.
+def ratios_of(objective: str, results: Mapping[str, list[list[float]]], start: float) -> list[str]:
+    """Firth's words per second divided by each peer's, within a seed: of the whole stage, and without
+    its start.
 
     >>> ratios_of("cbow", {"Firth": [[4.0, 5.0], [9.0, 4.0]], "gensim": [[2.0, 9.0], [3.0, 9.0]]}, 1.0)
-    ['- cbow, words a second, Firth : gensim = 2.50 ± 0.50; without 1.0 s of start 3.25 ± 0.75']
+    ['- cbow, words per second, Firth : gensim = 2.50 ± 0.50; without 1.0 s of start 3.25 ± 0.75']
     """
     lines = []
-    for program in [name for name in found if name != "Firth" and "Firth" in found]:
-        pairs = list(zip(found["Firth"], found[program], strict=True))
-        ratios = [ours[0] / theirs[0] for ours, theirs in pairs]
-        alone = [ratio * ours[1] / (ours[1] - start) for ratio, (ours, _) in zip(ratios, pairs, strict=True)]
+    for program in [name for name in results if name != "Firth" and "Firth" in results]:
+        pairs = list(zip(results["Firth"], results[program], strict=True))
+        ratios = [firth[0] / peer[0] for firth, peer in pairs]
+        training = [ratio * run[1] / (run[1] - start) for ratio, (run, _) in zip(ratios, pairs, strict=True)]
         lines.append(
-            f"- {objective}, words a second, Firth : {program} = {middle(ratios, 2)}; "
-            f"without {start:.1f} s of start {middle(alone, 2)}"
+            f"- {objective}, words per second, Firth : {program} = {middle(ratios, 2)}; "
+            f"without {start:.1f} s of start {middle(training, 2)}"
         )
     return lines
 
@@ -249,7 +243,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    programs, parts = ["Firth", *PROGRAMS], ["plain", "subwords", "rare"]
+    programs, parts = ["Firth", *PROGRAMS], ["plain", "char_ngrams", "rare"]
     parser.add_argument("wordsets", type=Path)
     parser.add_argument("--text", type=Path)
     parser.add_argument("--archive", type=Path)
@@ -259,7 +253,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--feed", choices=["lists", "file"], default="lists", help="how gensim gets the text")
-    parser.add_argument("--subwords", nargs=3, type=int, default=[3, 6, 200_000], metavar=("MIN", "MAX", "N"))
+    parser.add_argument(
+        "--char-ngrams", nargs=3, type=int, default=[3, 6, 200_000], metavar=("MIN", "MAX", "BUCKETS")
+    )
     parser.add_argument("--rare-min-count", type=int, default=1000, help="of the words known in part rare")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of Firth's embeddings")
     options = parser.parse_args()
@@ -271,7 +267,7 @@ def arguments() -> argparse.Namespace:
 def plan_of(options: argparse.Namespace) -> Plan:
     """What the options ask for."""
     settings = COMMON | {"objective": options.objectives[0], "seed": options.seeds[0]}
-    settings |= {"epochs": options.epochs, "feed": options.feed, "subwords": None}
+    settings |= {"epochs": options.epochs, "feed": options.feed, "char_ngrams": None}
     wordsets = {name: read_wordset(options.wordsets / file) for name, file in WORDSETS.items()}
     changes = changes_of(options.set)
     return Plan(options.programs, options.objectives, options.seeds, settings, changes, wordsets)
@@ -279,14 +275,14 @@ def plan_of(options: argparse.Namespace) -> Plan:
 
 def parts_of(options: argparse.Namespace) -> list[Part]:
     """The tables that the options ask for."""
-    least, most, buckets = options.subwords
-    pieces = {"subwords": {"min": least, "max": most, "buckets": buckets}}
-    rare = pieces | {"min_count": options.rare_min_count}
-    grams = f"n-grams of {least} to {most} characters in {buckets:,} buckets"
+    shortest, longest, buckets = options.char_ngrams
+    ngrams = {"char_ngrams": {"min": shortest, "max": longest, "buckets": buckets}}
+    rare = ngrams | {"min_count": options.rare_min_count}
+    grams = f"n-grams of {shortest} to {longest} characters in {buckets:,} buckets"
     known = f"Words of {options.rare_min_count:,} occurrences or more"
     parts = {
         "plain": Part("Whole words", ("Firth", "gensim", "fastText"), {}, rare=False),
-        "subwords": Part(f"Words and {grams}", ("Firth", "fastText"), pieces, rare=False),
+        "char_ngrams": Part(f"Words and {grams}", ("Firth", "fastText"), ngrams, rare=False),
         "rare": Part(
             f"{known}, and {grams}: pairs with a rarer word", ("Firth", "fastText"), rare, rare=True
         ),

@@ -1,19 +1,18 @@
-"""How the embeddings stage's seconds and memory grow with the words and with the vocabulary.
+"""Seconds and memory of the embeddings stage by the number of words and by the vocabulary.
 
     make bench-growth
 
-The text is drawn from a seeded generator: word frequencies fall as in Zipf's law, and each document
-has a topic, whose words make up half of it. Three tables, one epoch each, all else as params.yaml
-has it:
+The text is drawn from a seeded generator: word frequencies follow Zipf's law, and each document has a
+topic, whose words make up half of it. There are three tables, of one epoch each, with params.yaml
+otherwise:
 
     words         1, 4 and 16 times a million, of 50,000 different words
     vocabulary    50,000, 200,000 and a million different words, in 4 million
     softmax       1,000, 10,000 and 50,000 different words, in 100,000, with the loss over all of them
 
-Figures are medians of three runs. Seconds are of the whole stage. `start` is what the same stage
-takes for a thousand words of the same vocabulary: Python, imports, tables. Words a second are those
-of the seconds beyond it. `tables` are the bytes of the two tables of V rows that are learnt,
-2 x 4 V D, for comparison with the peak.
+Figures are medians of three runs. Seconds are of the whole stage. `start` is the time of the stage for a
+thousand words of the same vocabulary: Python, imports, tables. Words per second are computed without it.
+`tables` are the bytes of the two trained tables of V rows, 2 x 4 V D, for comparison with the peak.
 """
 
 import argparse
@@ -37,30 +36,30 @@ MILLION = 1_000_000
 DOCUMENT = 1000  # words
 GROUP = 1000  # documents a row group
 TOPICS = 50
-FEW = 1000  # words of the text that tells what starting takes
-HEAD = 2.7  # Zipf-Mandelbrot: the commonest words are less common than Zipf's law has them
+START_WORDS = 1000  # words of the text whose time is the start
+HEAD = 2.7  # Zipf-Mandelbrot: the most frequent words are rarer than under Zipf's law
 
 Ids = NDArray[np.int32]
 Case = tuple[int, int, str]  # words, rows, loss
 
 
 def draw(words: int, rows: int, seed: int = 1) -> Ids:
-    """A text as numbers of words from 0 to `rows`, (words,), each at least once if the text is that long.
+    """A text of word numbers below `rows`, (words,), with each at least once if the text is long enough.
 
-    A word of a topic is one whose number leaves the topic's remainder when divided by TOPICS.
+    The words of a topic are those whose number modulo TOPICS is the number of the topic.
     """
     generator = np.random.default_rng(seed)
-    shares = np.cumsum(1 / (np.arange(rows) + HEAD))
+    cumulative = np.cumsum(1 / (np.arange(rows) + HEAD))
     once = generator.permutation(rows)[:words]
-    drawn = np.searchsorted(shares / shares[-1], generator.random(words - len(once)))
+    drawn = np.searchsorted(cumulative / cumulative[-1], generator.random(words - len(once)))
     text = generator.permutation(np.concatenate([once, drawn]))
     topic = np.repeat(generator.integers(TOPICS, size=-(-words // DOCUMENT)), DOCUMENT)[:words]
-    near = text - text % TOPICS + topic
-    return np.where((generator.random(words) < 0.5) & (near < rows), near, text).astype(np.int32)
+    of_topic = text - text % TOPICS + topic
+    return np.where((generator.random(words) < 0.5) & (of_topic < rows), of_topic, text).astype(np.int32)
 
 
 def write_ids(folder: Path, text: Ids, rows: int) -> None:
-    """Writes ids.parquet and vocabulary.parquet as their stages would: the commonest word has row 2."""
+    """Writes ids.parquet and vocabulary.parquet as their stages do: row 2 is the most frequent word."""
     (folder / "data").mkdir(exist_ok=True)
     counts = np.bincount(text, minlength=rows)
     order = np.argsort(-counts, kind="stable")
@@ -81,21 +80,21 @@ def write_ids(folder: Path, text: Ids, rows: int) -> None:
 
 
 def costs(folder: Path, words: int, rows: int, times: int) -> tuple[float, float]:
-    """Seconds and megabytes of the embeddings stage on a drawn text: medians of so many runs."""
+    """Seconds and megabytes of the embeddings stage on a drawn text: medians of `times` runs."""
     write_ids(folder, draw(words, rows), rows)
     seconds, megabytes = zip(*(run_stage("embeddings", folder) for _ in range(times)), strict=True)
     return statistics.median(seconds), statistics.median(megabytes)
 
 
 def growth(cases: Sequence[Case], changes: Settings, times: int) -> list[list[str]]:
-    """The lines of a table. No words a second where the work is lost in the start's noise."""
+    """The lines of a table. Words per second are left out if the start dominates the time."""
     lines = []
     for words, rows, loss in cases:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             settings = COMMON | {"epochs": 1, "loss": loss}
             write_firth_params(folder, settings, changes)
-            start, _ = costs(folder, min(FEW, words), rows, times)
+            start, _ = costs(folder, min(START_WORDS, words), rows, times)
             seconds, megabytes = costs(folder, words, rows, times)
         work = seconds - start
         rate = f"{words / work / 1000:.0f}" if work > start / 10 else "-"

@@ -1,16 +1,16 @@
-"""The programs that Firth's embeddings are measured beside, each run in a process of its own.
+"""The programs that Firth's embeddings are compared with, each run in its own process.
 
-gensim's seconds are of its training alone: reading and counting the words come before. It is fed
-lists of words held in memory, or the file itself; with two workers lists are faster for CBOW, no
-slower for skip-gram, and cost the memory of the text.
+gensim's seconds are of its training only; it has read and counted the words before. It reads lists of
+words in memory, or the file. With two workers, lists are faster for CBOW, not slower for skip-gram, and
+need memory for the text.
 
-fastText reads, counts and trains in one call. A run of no epochs does all but the training, so its
-seconds are taken off. Its Python function takes no seed, but its table of defaults holds one. A line
-of more than 1,024 words is several to it.
+fastText reads, counts and trains in one call. A run without epochs does everything but the training, so
+its seconds are subtracted. Its Python function has no argument for the seed, but its table of defaults
+has an entry. It splits a line of more than 1,024 words into several.
 
-Where fastText trains with fewer than ten threads it gives a tenth of its table's rows a random start
-for each thread and leaves the others as the memory was (facebookresearch/fastText#1061). That is
-mostly zeros, and where it is not the training ends in NaN. MALLOC makes it zeros, and no slower.
+With fewer than ten threads fastText initialises only a tenth of its table's rows per thread and leaves the
+others as they were in memory (facebookresearch/fastText#1061). These are mostly zeros; if not, training
+ends in NaN. MALLOC makes them zeros, without cost in speed.
 """
 
 import json
@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from benchmarks.measure import measured, own_peak
 from benchmarks.texts import LINES
 
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 17)}  # bytes from which memory is taken afresh, so zeros
-END_OF_LINE = "</s>"  # a word to fastText
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 17)}  # bytes; larger blocks are new memory, which is zeros
+END_OF_LINE = "</s>"  # which fastText counts as a word
 
 Vectors = NDArray[np.float32]
 Unknown = Callable[[str], Vectors | None]
@@ -35,28 +35,28 @@ Settings = dict[str, Any]  # the keys of Firth's embeddings, and min_count, feed
 
 
 class Run(NamedTuple):
-    """What one training took and made."""
+    """The cost and the result of one training."""
 
     seconds: float
     megabytes: float
-    words: list[str]  # V, the commonest first
+    words: list[str]  # V, by decreasing frequency
     vectors: Vectors  # (V, D)
-    unknown: Unknown  # the vector (D,) of a word that is not among them, or None
+    unknown: Unknown  # returns the vector (D,) of another word, or None
 
 
-def peer(program: str, folder: Path, settings: Settings, asked: Sequence[str]) -> Run:
-    """Trains a program on the text in `folder`; `asked` are words that may be unknown to it."""
+def peer(program: str, folder: Path, settings: Settings, others: Sequence[str]) -> Run:
+    """Trains a program on the text in `folder`; `others` are words that it may not know."""
     out = folder / program
-    (folder / "asked.json").write_text(json.dumps(list(asked)), encoding="utf-8")
+    (folder / "others.json").write_text(json.dumps(list(others)), encoding="utf-8")
     measured("benchmarks.peers", program, folder, json.dumps(settings), out, **MALLOC)
     facts = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
-    unknown = dict(zip(facts["asked"], np.load(out.with_suffix(".unknown.npy")), strict=True))
+    unknown = dict(zip(facts["others"], np.load(out.with_suffix(".unknown.npy")), strict=True))
     vectors = np.load(out.with_suffix(".npy"))
     return Run(facts["seconds"], facts["megabytes"], facts["words"], vectors, unknown.get)
 
 
 def train_gensim(text: Path, settings: Settings) -> Run:
-    """Word2Vec with Firth's settings and its own learning rate. It has nothing for unknown words."""
+    """Word2Vec with Firth's settings and its own learning rate. Unknown words have no vectors."""
     from gensim.models import Word2Vec
 
     model = Word2Vec(
@@ -77,10 +77,10 @@ def train_gensim(text: Path, settings: Settings) -> Run:
 
 
 def train_fasttext(text: Path, settings: Settings) -> Run:
-    """fastText with Firth's settings and its own learning rate. Its noise_power is 0.5 and fixed."""
+    """fastText with Firth's settings and its own learning rate. Its noise_power is always 0.5."""
     import fasttext
 
-    pieces = settings["subwords"] or {"min": 0, "max": 0, "buckets": 0}
+    ngrams = settings["char_ngrams"] or {"min": 0, "max": 0, "buckets": 0}
     fasttext.FastText.unsupervised_default["seed"] = settings["seed"]
 
     def trained(epochs: int) -> tuple[float, Any]:
@@ -88,7 +88,7 @@ def train_fasttext(text: Path, settings: Settings) -> Run:
         model = fasttext.train_unsupervised(
             str(text), model=settings["objective"], dim=settings["dim"], ws=settings["window"],
             neg=settings["negatives"], t=settings["subsample"], epoch=epochs, thread=settings["threads"],
-            minCount=settings["min_count"], minn=pieces["min"], maxn=pieces["max"], bucket=pieces["buckets"],
+            minCount=settings["min_count"], minn=ngrams["min"], maxn=ngrams["max"], bucket=ngrams["buckets"],
             verbose=0,
         )  # fmt: skip
         return time.perf_counter() - start, model
@@ -98,7 +98,7 @@ def train_fasttext(text: Path, settings: Settings) -> Run:
     megabytes = own_peak()
     words = [word for word in model.words if word != END_OF_LINE]
     vectors = np.array([model.get_word_vector(word) for word in words])
-    unknown = model.get_word_vector if settings["subwords"] else lambda word: None
+    unknown = model.get_word_vector if settings["char_ngrams"] else lambda word: None
     return Run(seconds - reading, megabytes, words, vectors, unknown)
 
 
@@ -106,18 +106,18 @@ PROGRAMS = {"gensim": train_gensim, "fastText": train_fasttext}
 
 
 def main(program: str, folder: str, settings: str, out: str) -> None:
-    """What the process that `peer` starts runs."""
+    """Runs in the process that `peer` starts."""
     choices = json.loads(settings)
-    asked = json.loads((Path(folder) / "asked.json").read_text(encoding="utf-8"))
+    others = json.loads((Path(folder) / "others.json").read_text(encoding="utf-8"))
     run = PROGRAMS[program](Path(folder) / LINES, choices)
-    found = {word: vector for word in asked if (vector := run.unknown(word)) is not None}
+    unknown = {word: vector for word in others if (vector := run.unknown(word)) is not None}
     np.save(f"{out}.npy", run.vectors)
-    np.save(f"{out}.unknown.npy", np.array(list(found.values()), np.float32).reshape(-1, choices["dim"]))
+    np.save(f"{out}.unknown.npy", np.array(list(unknown.values()), np.float32).reshape(-1, choices["dim"]))
     facts = {
         "seconds": run.seconds,
         "megabytes": run.megabytes,
         "words": run.words,
-        "asked": list(found),
+        "others": list(unknown),
     }
     Path(f"{out}.json").write_text(json.dumps(facts), encoding="utf-8")
 

@@ -1,7 +1,7 @@
-"""The texts that embeddings are measured on: the same documents for every program.
+"""The texts of the benchmarks of embeddings: the same documents for every program.
 
-A text is written twice: as the tokens stage writes it, for Firth, and as lines of words between
-spaces, a document a line, for its peers.
+A text is written twice: in the format of the tokens stage for Firth, and as one line of words per document
+for its peers.
 """
 
 import lzma
@@ -14,14 +14,14 @@ from stages import TEST, UNLABELLED
 from stages.lib.tables import batch_of, read_batches, table_writer
 from stages.tokens import SCHEMA
 
-DOCUMENT = 1000  # words of a text that has no documents of its own
+DOCUMENT = 1000  # words; for a text that is not divided into documents
 TOKENS, LINES = "data/tokens.parquet", "text.txt"
 
 Documents = list[list[str]]
 
 
 def cut(words: list[str], length: int = DOCUMENT) -> Documents:
-    """A text without documents, cut into some.
+    """Splits a text into documents of `length` words.
 
     >>> cut(["a", "b", "c"], 2)
     [['a', 'b'], ['c']]
@@ -30,7 +30,7 @@ def cut(words: list[str], length: int = DOCUMENT) -> Documents:
 
 
 def from_words(path: Path) -> Iterator[Documents]:
-    """A text of words between white space, such as text8, plain or .xz; a thousand documents at a time."""
+    """A text of words separated by whitespace, plain or .xz; yields a thousand documents at a time."""
     data = path.read_bytes()
     words = (lzma.decompress(data) if path.suffix == ".xz" else data).decode("utf-8").split()
     documents = cut(words)
@@ -39,9 +39,9 @@ def from_words(path: Path) -> Iterator[Documents]:
 
 
 def from_reviews(archive: Path) -> Iterator[Documents]:
-    """The train and unlabelled reviews of the IMDb archive, as Firth's own raw and tokens stages read them.
+    """The train and unlabelled reviews of the IMDb archive, read by the stages raw and tokens.
 
-    Those that the preset holds out of train for validation are among them.
+    They include the validation reviews, which the preset splits off from the train reviews.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -54,7 +54,7 @@ def from_reviews(archive: Path) -> Iterator[Documents]:
 
 
 def write_text(groups: Iterator[Documents], folder: Path) -> tuple[int, int]:
-    """Writes a text for Firth and for its peers; returns how many documents and words it has."""
+    """Writes a text for Firth and for its peers; returns its numbers of documents and words."""
     documents = words = 0
     (folder / "data").mkdir(parents=True, exist_ok=True)
     with (
