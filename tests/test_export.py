@@ -135,7 +135,7 @@ def test_a_file_that_was_named_is_replaced_and_what_stands_beside_a_new_one_is_n
     exported(form)
     assert Path("out").read_bytes() != b"old"
     Path("new.json").write_text("mine")
-    with pytest.raises(Refusal, match=r"new\.json: not of an earlier export, and would be lost"):
+    with pytest.raises(Refusal, match=r"new\.json: not from an earlier export, and would be overwritten"):
         exported(form, "new")
     assert Path("new.json").read_text() == "mine"
     assert not Path("new").exists()
@@ -148,7 +148,7 @@ def test_a_projector_folder_keeps_what_is_not_of_an_export(project: Path, name: 
     (folder / "mine.txt").write_text("mine")
     (folder / name).write_text('{"embeddings": [{"tensorPath": "mine.tsv", "metadataPath": "m.tsv"}]}')
     before = contents(project)
-    with pytest.raises(Refusal, match=f"{name}: not of an earlier export, and would be lost"):
+    with pytest.raises(Refusal, match=f"{name}: not from an earlier export, and would be overwritten"):
         exported("projector")
     assert contents(project) == before
     (folder / name).unlink()
@@ -172,14 +172,16 @@ def test_an_export_that_was_interrupted_can_be_run_again(
 @pytest.mark.parametrize(
     ("form", "name", "told"),
     [
-        ("word2vec", "data/embeddings.safetensors", "the pipeline's own file would be lost"),
-        ("safetensors", "data/embeddings.safetensors", "the pipeline's own file would be lost"),
-        ("word2vec", "data/../data/embeddings", "embeddings.json: the pipeline's own file would be lost"),
-        ("word2vec", "data", "data: found a folder, wanted the path of a file"),
+        ("word2vec", "data/embeddings.safetensors", "this is a file of the pipeline"),
+        ("safetensors", "data/embeddings.safetensors", "this is a file of the pipeline"),
+        ("word2vec", "data/../data/embeddings", "embeddings.json: this is a file of the pipeline"),
+        ("word2vec", "data", "data: found a folder, expected the path of a file"),
         ("projector", "data/vocabulary.parquet", "found a file; the projector's format is a folder"),
     ],
 )
-def test_the_pipelines_files_and_folders_are_safe(project: Path, form: str, name: str, told: str) -> None:
+def test_files_of_the_pipeline_and_folders_are_not_overwritten(
+    project: Path, form: str, name: str, told: str
+) -> None:
     before = contents(project)
     with pytest.raises(Refusal, match=told):
         exported(form, name)
@@ -218,7 +220,7 @@ def ran(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_the_command_tells_what_is_wrong_in_one_line(tmp_path: Path) -> None:
+def test_the_command_reports_bad_input_in_one_line(tmp_path: Path) -> None:
     assert refused(
         ran(tmp_path, "--format", "word2vec", "out"), "export: data/embeddings.safetensors: no such"
     )

@@ -1,4 +1,4 @@
-"""Memory: what does not fit is refused in one line, what fits to the byte is not."""
+"""Memory: what does not fit is refused in one line; what fits to the byte is not."""
 
 import psutil
 import pytest
@@ -7,16 +7,16 @@ from stages.lib.command import Refusal
 from stages.lib.memory import require_memory
 
 
-def test_what_does_not_fit_is_refused_and_what_just_fits_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_the_free_memory_is_refused_and_as_much_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     free = psutil.virtual_memory()._replace(available=2_000_000_000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     require_memory(2_000_000_000, "a: found 1, which", "lower it")
-    told = r"^a: found 1, which needs 3\.0 GB of memory, and 2\.0 GB are free; lower it$"
-    with pytest.raises(Refusal, match=told):
+    message = r"^a: found 1, which needs 3\.0 GB of memory, and 2\.0 GB are free; lower it$"
+    with pytest.raises(Refusal, match=message):
         require_memory(3_000_000_000, "a: found 1, which", "lower it")
 
 
-def test_memory_of_another_kind_is_asked_for_by_what_it_has_free() -> None:
+def test_the_free_memory_of_a_device_can_be_given() -> None:
     require_memory(1000, "a: found 1, which", "lower it", free=1000)
     with pytest.raises(Refusal, match="are free"):
         require_memory(1001, "a: found 1, which", "lower it", free=1000)

@@ -1,4 +1,4 @@
-"""Progress: plain lines where nobody watches, a bar where somebody does, nothing on quick work."""
+"""Progress: a bar on a terminal, plain lines elsewhere, nothing if the work is quick."""
 
 import io
 import re
@@ -21,7 +21,7 @@ def work(steps: int = 5) -> None:
             bar.update()
 
 
-def test_quick_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quick_work_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     work()
     assert capsys.readouterr() == ("", "")
 
@@ -42,7 +42,7 @@ def test_long_work_writes_plain_lines(
     assert "5.00/5.00" in lines[-1]
 
 
-def test_a_remark_stands_in_the_line(
+def test_a_postfix_is_part_of_the_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SECONDS_BETWEEN_LINES", 0)

@@ -27,7 +27,7 @@ def packed(word: str, *numbers: float, end: bytes = b"\n") -> bytes:
     return word.encode() + b" " + struct.pack(f"<{len(numbers)}f", *numbers) + end
 
 
-def table_of(rows: int, dim: int = 2) -> vectors.Vectors:
+def table_of(rows: int, dim: int = 2) -> vectors.Float32:
     return np.full((rows, dim), 9, np.float32)
 
 
@@ -59,7 +59,7 @@ def read(folder: Path, content: bytes, *words: str, dim: int = 2) -> list[list[f
     ],
 )
 @pytest.mark.parametrize("block", [1, 7, 1 << 22])
-def test_every_format_reads_as_worked_by_hand(
+def test_every_format_is_read_by_hand(
     tmp_path: Path, content: bytes, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vectors, "BLOCK", block)
@@ -67,7 +67,7 @@ def test_every_format_reads_as_worked_by_hand(
     assert read(tmp_path, content, "of", "absent", "the", "and") == wanted.tolist()
 
 
-def test_the_first_of_several_vectors_counts(tmp_path: Path) -> None:
+def test_the_first_of_several_vectors_is_used(tmp_path: Path) -> None:
     assert read(tmp_path, b"a 1 2\nb 3 4\na 5 6\n", "a") == [[1, 2]]
     assert read(tmp_path, b"2 2\n" + packed("a", 1, 2) + packed("a", 5, 6), "a") == [[1, 2]]
 
@@ -78,11 +78,11 @@ def test_a_word_of_glove_may_have_spaces(tmp_path: Path) -> None:
     assert read(tmp_path, b". . . 3 4\nthe 1 2\n", "the") == [[1, 2]]
 
 
-def test_bytes_that_are_no_utf8_are_some_other_word(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_are_another_word(tmp_path: Path) -> None:
     assert read(tmp_path, b"\xff\xfe 1 2\n\xc3 3 4\n\x85 5 6\nthe 7 8\n", "the", "�") == [[7, 8], [9, 9]]
 
 
-def test_a_word_that_is_not_wanted_is_not_read(tmp_path: Path) -> None:
+def test_the_numbers_of_other_words_are_not_parsed(tmp_path: Path) -> None:
     assert read(tmp_path, b"the 1 2\nof x nan\n", "the") == [[1, 2]]
 
 
@@ -101,7 +101,7 @@ BINARY_TEXT = b"2 2\n" + packed("the", 1, 2)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "the file is empty"),
         (b"\n \n", "the file is empty"),
@@ -109,30 +109,30 @@ BINARY_TEXT = b"2 2\n" + packed("the", 1, 2)
         (b"the 1 2 3\n", "have 3 dimensions, but embeddings.dim is 2; set embeddings.dim: 3"),
         (b"the 1\n", "have 1 dimensions"),
         (b"3 5\n" + packed("the", 1, 2, 3, 4, 5), "have 5 dimensions"),
-        (b"2 2\nthe 1 2\nof 1\n", "line 3: found 1 numbers after the word 'of', wanted 2"),
-        (b"the 1 2\nof\n", "line 2: found 0 numbers after the word 'of', wanted 2"),
-        (b"the 1 2\nof 1 2 3\n", "line 2: found 3 numbers after the word 'of', wanted 2"),
+        (b"2 2\nthe 1 2\nof 1\n", "line 3: found 1 numbers after the word 'of', expected 2"),
+        (b"the 1 2\nof\n", "line 2: found 0 numbers after the word 'of', expected 2"),
+        (b"the 1 2\nof 1 2 3\n", "line 2: found 3 numbers after the word 'of', expected 2"),
         (b"1 2\nthe 1 2 3\n", "line 2: found 3 numbers"),
-        (b"the x 1\n", "line 1: 'the': found 'x', wanted a number"),
-        (b"1 2\nthe 0,5 1\n", "line 2: 'the': found '0,5', wanted a number"),
+        (b"the x 1\n", "line 1: 'the': found 'x', expected a number"),
+        (b"1 2\nthe 0,5 1\n", "line 2: 'the': found '0,5', expected a number"),
         (b"of 1 2\nthe nan 2\n", "line 2: 'the' has a number that is not finite"),
         (b"the 1 -inf\n", "line 1: 'the' has a number that is not finite"),
         (b"the 1 1e39\n", "line 1: 'the' has a number that is not finite"),
         (b"1 2\n" + packed("the", float("nan"), 0), "word 1: 'the' has a number that is not finite"),
-        (b"3 2\nthe 1 2\nof 1 2\n", "announces 3 words, found 2"),
-        (b"1 2\nthe 1 2\nof 1 2\n", "announces 1 words, found 2"),
-        (b"5 2\n", "announces 5 words, found 0"),
-        (BINARY_TEXT, "announces 2 words, found 1"),
-        (BINARY_TEXT + packed("of", 1, 2)[:-2], "announces 2 words, found 1"),
-        (BINARY_TEXT + packed("of", 1, 2) + packed("and", 1, 2), "announces 2 words, found more"),
-        (b"It was a dark night\n", "line 1: found 'It was a dark night'; wanted the vectors of word2vec"),
+        (b"3 2\nthe 1 2\nof 1 2\n", "states 3 words, found 2"),
+        (b"1 2\nthe 1 2\nof 1 2\n", "states 1 words, found 2"),
+        (b"5 2\n", "states 5 words, found 0"),
+        (BINARY_TEXT, "states 2 words, found 1"),
+        (BINARY_TEXT + packed("of", 1, 2)[:-2], "states 2 words, found 1"),
+        (BINARY_TEXT + packed("of", 1, 2) + packed("and", 1, 2), "states 2 words, found more"),
+        (b"It was a dark night\n", "line 1: found 'It was a dark night'; supported are vectors of word2vec"),
         ((793712314).to_bytes(4, "little") + bytes(50), "fastText; name the .vec file"),
         (b"\x1f\x8b" + bytes(50), "gzip archive; unpack it first"),
         (b"PK\x03\x04" + bytes(50), "zip archive; unpack it first"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, content: bytes, told: str) -> None:
-    with pytest.raises(Refusal, match=re.escape(told)) as refusal:
+def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(Refusal, match=re.escape(message)) as refusal:
         read(tmp_path, content, "the")
     assert str(refusal.value).startswith(str(tmp_path / "vectors.bin.txt"))
     assert "\n" not in str(refusal.value)
@@ -141,9 +141,9 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, content: bytes, told:
 def test_a_file_that_is_one_long_line_is_not_read_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors, "LONGEST", 100)
+    monkeypatch.setattr(vectors, "MAX_LINE", 100)
     monkeypatch.setattr(vectors, "BLOCK", 50)
-    with pytest.raises(Refusal, match="a line of more than 100 bytes"):
+    with pytest.raises(Refusal, match="a line has more than 100 bytes"):
         read(tmp_path, b"the 1 2\n" + b"x" * 1000, "the")
     with pytest.raises(Refusal, match="word 2 has more than 100 bytes"):
         read(tmp_path, b"2 2\n" + packed("the", 1, 2) + b"x" * 1000, "the")
@@ -155,7 +155,7 @@ def test_words_are_spelt_without_white_space_as_worked_by_hand() -> None:
 
 
 @given(words=WORDS)
-def test_no_two_words_are_spelt_alike_and_most_stay_as_they_are(words: list[str]) -> None:
+def test_spellings_are_distinct_and_most_are_unchanged(words: list[str]) -> None:
     forms = spelled(words)
     assert len(set(forms)) == len(words)
     for word, form in zip(words, forms, strict=True):
@@ -180,13 +180,13 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "a").write_text("old")
     with pytest.raises(ValueError, match="1 words, but 2 vectors"):
         write_word2vec(tmp_path / "a", ["one"], table_of(2), binary=False)
-    monkeypatch.setattr(vectors, "write_figures", fail_half_way)
+    monkeypatch.setattr(vectors, "write_rows", fail_half_way)
     with pytest.raises(KeyboardInterrupt):
         write_word2vec(tmp_path / "a", ["one"], table_of(1), binary=False)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
-def matrix(rows: Sequence[Sequence[float]]) -> vectors.Vectors:
+def matrix(rows: Sequence[Sequence[float]]) -> vectors.Float32:
     return np.array(rows, np.float32)
 
 
@@ -234,7 +234,7 @@ def test_what_gensim_writes_is_read(tmp_path: Path, binary: bool) -> None:
     assert again.tobytes() == table.tobytes()
 
 
-def test_the_same_bytes_on_every_run_whatever_is_written_at_a_time(
+def test_the_bytes_do_not_depend_on_the_chunk_length(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32)

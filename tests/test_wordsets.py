@@ -78,26 +78,26 @@ def test_a_number_under_a_heading_is_a_word(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
-        ("", ": no words in it; wanted two words and a score, or four words"),
+        ("", ": no words in it; each line must have two words and a score, or four words"),
         ("# nothing\n: but a heading\n", ": no words in it"),
-        ("a b 1\na b\n", "line 2: found 'a, b'; wanted two words and a score"),
-        ("a b 1\nc d 2\na b x\n", "line 3: found 'a, b, x'; wanted two words and a score"),
+        ("a b 1\na b\n", "line 2: found 'a, b'; expected two words and a score"),
+        ("a b 1\nc d 2\na b x\n", "line 3: found 'a, b, x'; expected two words and a score"),
         ("a b 1\nc d 2\na b nan\n", "line 3: found 'a, b, nan'"),
         ("a;b;1,5\na;b;2\nc;d;3,5\n", "line 3: found 'c, d, 3,5'"),
         ("a,b,1\n,b,2\n", "line 2: found ', b, 2'"),
         ("a b 1\nNew York city 3\n", "line 2: found 'New, York, city, 3'"),
         ("a b 1 x\n", "line 1: found 'a, b, 1, x'"),
         ("a b\na b 1\n", "line 1: found 'a, b'"),
-        ("word1 word2 score\n", "line 1: found 'word1, word2, score'; wanted four words, or two words and"),
-        ("a b c d\na b c\n", "line 2: found 'a, b, c'; wanted four words"),
-        (": one\na b c d e\n", "line 2: found 'a, b, c, d, e'; wanted four words"),
+        ("word1 word2 score\n", "line 1: found 'word1, word2, score'; expected four words, or two words and"),
+        ("a b c d\na b c\n", "line 2: found 'a, b, c'; expected four words"),
+        (": one\na b c d e\n", "line 2: found 'a, b, c, d, e'; expected four words"),
         (b"a b 1\n\xff b 2\n", "line 2: not UTF-8 (byte 0xff); save it as UTF-8"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, text: str | bytes, told: str) -> None:
-    with pytest.raises(Refusal, match=re.escape(told)) as refusal:
+def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(Refusal, match=re.escape(message)) as refusal:
         read_wordset(written(tmp_path, text))
     assert str(refusal.value).startswith(str(tmp_path / "set.txt"))
     assert "\n" not in str(refusal.value)
@@ -109,7 +109,7 @@ def test_agreement_as_worked_by_hand() -> None:
     assert measure(pairs, NUMBER, PLANE) == {"spearman": pytest.approx(0.5), "pairs": 3, "covered": 0.75}
 
 
-def test_a_word_is_looked_for_as_it_stands_and_then_in_lower_case() -> None:
+def test_a_word_is_looked_up_unchanged_and_then_in_lower_case() -> None:
     pairs = Similarity([("a", "b"), ("a", "C"), ("a", "d")], [3, 2, 1])
     assert measure(pairs, NUMBER, PLANE)["spearman"] == pytest.approx(1)
     assert measure(pairs, {**NUMBER, "C": 3}, PLANE)["spearman"] == pytest.approx(np.sqrt(0.75))
@@ -137,7 +137,7 @@ def test_unknown_words_may_get_a_vector() -> None:
         ([("a", "b"), ("b", "a"), ("a", "b")], [1, 2, 3], 3),
     ],
 )
-def test_no_figure_where_there_is_nothing_to_rank(
+def test_an_undefined_correlation_is_left_out(
     pairs: list[tuple[str, str]], scores: list[float], known: int
 ) -> None:
     told = measure(Similarity(pairs, scores), NUMBER, PLANE)
@@ -154,7 +154,7 @@ FIGURES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, 
 
 
 @given(figures=FIGURES)
-def test_spearman_is_that_of_scipy(figures: list[tuple[int, int]]) -> None:
+def test_spearman_equals_scipys(figures: list[tuple[int, int]]) -> None:
     one, other = np.array(figures, float).T
     found = spearman(one, other)
     if len(set(one)) < 2 or len(set(other)) < 2:
@@ -182,7 +182,7 @@ def test_analogies_as_worked_by_hand() -> None:
     assert told == {"accuracy": pytest.approx(2 / 3), "questions": 3, "covered": 0.75}
 
 
-def test_the_answer_is_none_of_the_words_asked_with() -> None:
+def test_the_answer_is_not_a_word_of_the_question() -> None:
     # b - a + c is nearest to b and c themselves.
     number, table = (
         {"a": 0, "b": 1, "c": 2, "d": 3},
@@ -192,16 +192,16 @@ def test_the_answer_is_none_of_the_words_asked_with() -> None:
     assert measure(Analogies([("a", "b", "c", "b")]), number, table)["accuracy"] == 0
 
 
-def test_answers_are_sought_among_the_commonest_words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_most_frequent_words_are_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     question = Analogies([("man", "woman", "king", "queen")])
-    monkeypatch.setattr(wordsets, "COMMONEST", 4)
+    monkeypatch.setattr(wordsets, "CANDIDATES", 4)
     assert measure(question, ROYAL_NUMBER, ROYAL_TABLE)["questions"] == 1
-    monkeypatch.setattr(wordsets, "COMMONEST", 3)
+    monkeypatch.setattr(wordsets, "CANDIDATES", 3)
     assert measure(question, ROYAL_NUMBER, ROYAL_TABLE) == {"questions": 0, "covered": 0}
 
 
-def test_rows_without_a_word_are_no_answers_and_count_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wordsets, "COMMONEST", 4)
+def test_rows_without_a_word_are_not_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wordsets, "CANDIDATES", 4)
     reserved = np.array([[0, 0, 0], [1, 1, 2]], np.float32)  # <pad>, and <unk> where the answer is
     told = measure(
         Analogies([("man", "woman", "king", "queen")]),
@@ -211,7 +211,7 @@ def test_rows_without_a_word_are_no_answers_and_count_for_none(monkeypatch: pyte
     assert told == {"accuracy": 1, "questions": 1, "covered": 1}
 
 
-def test_how_many_are_answered_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     table = random.normal(size=(30, 4)).astype(np.float32)
     number = {f"w{n}": n for n in range(30)}
@@ -220,19 +220,19 @@ def test_how_many_are_answered_at_a_time_changes_nothing(monkeypatch: pytest.Mon
     whole = measure(questions, number, table)
     assert 0 < whole["accuracy"] < 1
     for at_a_time in (1, 7, 99, 100, 101):
-        monkeypatch.setattr(wordsets, "QUESTIONS", at_a_time)
+        monkeypatch.setattr(wordsets, "BATCH", at_a_time)
         assert measure(questions, number, table) == whole
 
 
 @pytest.mark.parametrize(("name", "pairs"), [(WORDSIM, 353), (SIMLEX, 999)])
-def test_the_sets_that_are_used_everywhere_are_read(name: str, pairs: int) -> None:
+def test_published_similarity_sets_are_read(name: str, pairs: int) -> None:
     found = read_wordset(shared(name))
     assert isinstance(found, Similarity)
     assert len(found.pairs) == len(found.scores) == pairs
     assert all(0 <= score <= 10 for score in found.scores)
 
 
-def test_the_analogies_that_are_used_everywhere_are_read() -> None:
+def test_published_analogies_are_read() -> None:
     found = read_wordset(shared(GOOGLE))
     assert isinstance(found, Analogies)
     assert len(found.questions) == 8869

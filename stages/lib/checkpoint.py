@@ -1,9 +1,9 @@
-"""Long work that a kill cannot undo: what was learnt so far, kept in a file that is replaced whole.
+"""Checkpoints: the state of a long training in a file, so that a killed run can resume.
 
-    .work/STAGE/lock                   held by the one process that works on the stage
-    .work/STAGE/KEY/state.safetensors  the last checkpoint, gone when the work is done
+    .work/STAGE/lock                   locked by the one process that runs the stage
+    .work/STAGE/KEY/state.safetensors  the last checkpoint, removed when the training is finished
 
-KEY tells checkpoints of other choices, inputs or code apart: a run only goes on from its own.
+KEY is a hash of the parameters, the inputs and the code, so a run resumes only from its own checkpoint.
 """
 
 import ctypes
@@ -28,20 +28,20 @@ from torch import Tensor
 from stages.lib.command import Refusal
 from stages.lib.files import atomic
 
-SECONDS = 20.0  # between checkpoints, at least
-SHARE = 20  # and so many times what the last one took, so that large tables do not slow the work
+INTERVAL = 20.0  # seconds between checkpoints, at least
+COST_FACTOR = 20  # the interval is at least this multiple of the time that the last checkpoint took
 
 
 class Checkpoint:
-    """The state of a work in progress: some tensors, and JSON that says how far it is."""
+    """The saved state of a training: some tensors, and JSON with the position in it."""
 
     def __init__(self, folder: Path) -> None:
-        """The checkpoint that lies, or will lie, in `folder`."""
+        """The file is `folder`/state.safetensors; it need not exist."""
         self.path = folder / "state.safetensors"
-        self.next = time.monotonic() + SECONDS
+        self.next = time.monotonic() + INTERVAL
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """What was saved last, or None where nothing was, or where a broken disk has cut it short."""
+        """The last saved state, or None if there is none or the file is damaged."""
         try:
             with safe_open(self.path, "pt") as file:
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
@@ -50,23 +50,23 @@ class Checkpoint:
             return None
 
     def due(self) -> bool:
-        """Whether it is time to save again."""
+        """Whether the interval since the last checkpoint has passed."""
         return time.monotonic() >= self.next
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Puts a new checkpoint in the place of the old one, at once."""
+        """Replaces the old checkpoint atomically."""
         start = time.monotonic()
         with atomic(self.path) as temporary:
             save_file(dict(tensors), temporary, {"state": json.dumps(state)})
         end = time.monotonic()
-        self.next = end + max(SECONDS, SHARE * (end - start))
+        self.next = end + max(INTERVAL, COST_FACTOR * (end - start))
 
 
 @contextmanager
-def checkpoint(stage: str, choices: str, inputs: Sequence[Path]) -> Iterator[Checkpoint]:
-    """The checkpoint of a stage's work with these choices and input files; removed when it is done.
+def checkpoint(stage: str, params: str, inputs: Sequence[Path]) -> Iterator[Checkpoint]:
+    """The checkpoint of a stage with these parameters and input files; removed when the block succeeds.
 
-    Raises Refusal while another process works on the same stage.
+    Raises Refusal if another process runs the same stage.
     """
     folder = Path(os.environ.get("DVC_ROOT", ".")) / ".work" / stage
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,19 +76,21 @@ def checkpoint(stage: str, choices: str, inputs: Sequence[Path]) -> Iterator[Che
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.seek(0)
-            other = lock.read().strip() or "?"
-            raise Refusal(f"process {other} is at work on this stage; wait for its end, or stop it") from None
+            process = lock.read().strip() or "?"
+            raise Refusal(
+                f"process {process} is running this stage; wait until it ends, or stop it"
+            ) from None
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
-        mine = folder / key(choices, inputs)
-        yield Checkpoint(mine)
-        shutil.rmtree(mine, ignore_errors=True)
+        work = folder / key(params, inputs)
+        yield Checkpoint(work)
+        shutil.rmtree(work, ignore_errors=True)
 
 
-def key(choices: str, inputs: Sequence[Path]) -> str:
-    """A name for work with these choices on these inputs by the code that runs now."""
-    digest = hashlib.sha256(f"{choices} torch {torch.__version__}".encode())
+def key(params: str, inputs: Sequence[Path]) -> str:
+    """A hash of the parameters, the contents of the inputs, the version of torch and the loaded code."""
+    digest = hashlib.sha256(f"{params} torch {torch.__version__}".encode())
     code = [module.__file__ for name, module in sys.modules.items() if name.startswith("stages")]
     main = sys.modules["__main__"].__dict__.get("__file__")
     for path in [*sorted({file for file in [*code, main] if file}), *inputs]:
@@ -98,8 +100,11 @@ def key(choices: str, inputs: Sequence[Path]) -> str:
 
 
 def die_with_dvc() -> None:
-    """Ends this process when DVC, which started it, is killed: else it would go on unseen, and write
-    where the next run writes. Only Linux can do this; elsewhere the lock keeps the next run out."""
+    """Ends this process when DVC, which started it, is killed.
+
+    Otherwise it would continue unnoticed and write the same files as the next run. Only Linux supports
+    this; on other systems the lock stops the next run.
+    """
     if "DVC_ROOT" in os.environ and sys.platform == "linux":
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a plain line every few seconds elsewhere."""
+"""Progress of long work: a bar on a terminal, otherwise a plain line every ten seconds."""
 
 import sys
 from collections.abc import Iterator
@@ -11,33 +11,33 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class PlainLines:
-    """What a bar writes to when nobody watches: whole lines instead of redrawn ones."""
+    """A file for tqdm that writes each state of the bar as a new line on standard error."""
 
     def write(self, text: str) -> None:
-        """Writes what there is to read in `text`, as a line."""
+        """Writes the visible part of `text`, if any, as a line."""
         line = text.strip("\r\n ")
         if line:
             sys.stderr.write(line + "\n")
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Flushes standard error."""
         sys.stderr.flush()
 
 
 @contextmanager
-def progress(what: str, unit: str, total: int | None = None) -> Iterator["tqdm[Any]"]:
+def progress(description: str, unit: str, total: int | None = None) -> Iterator["tqdm[Any]"]:
     """A tqdm bar: call `update(n)`, and `set_postfix_str("loss 0.3", refresh=False)`."""
-    watched = sys.stderr.isatty()
+    is_terminal = sys.stderr.isatty()
     with tqdm(
-        desc=what,
+        desc=description,
         total=total,
         unit=f" {unit}",
         unit_scale=True,
-        leave=watched,
-        ascii=not watched,
-        ncols=None if watched else 100,
-        file=sys.stderr if watched else PlainLines(),
-        mininterval=0.2 if watched else SECONDS_BETWEEN_LINES,
-        delay=0.0 if watched else SECONDS_BETWEEN_LINES,
+        leave=is_terminal,
+        ascii=not is_terminal,
+        ncols=None if is_terminal else 100,
+        file=sys.stderr if is_terminal else PlainLines(),
+        mininterval=0.2 if is_terminal else SECONDS_BETWEEN_LINES,
+        delay=0.0 if is_terminal else SECONDS_BETWEEN_LINES,
     ) as bar:
         yield bar

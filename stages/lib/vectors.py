@@ -4,7 +4,7 @@
     word2vec, binary    the same first line, then for each word: it, a space, D float32 numbers
     GloVe               word2vec's text without the first line
 
-fastText's .vec is word2vec's text. A file's content tells which of them it is, its name does not.
+fastText's .vec is word2vec's text. The format is recognised by a file's content, not by its name.
 """
 
 import re
@@ -13,20 +13,19 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from stages.lib.arrays import Float32
 from stages.lib.command import Refusal
 from stages.lib.files import atomic
 
 BLOCK = 1 << 22  # bytes read at a time
-LONGEST = 1 << 20  # bytes of a line: ten thousand numbers take a quarter of it
+MAX_LINE = 1 << 20  # bytes; ten thousand numbers take a quarter of it
 CHUNK = 10_000  # words written at a time
 
-Vectors = NDArray[np.float32]
-Found = tuple[str, bytes, Vectors]  # where a word stands, the word, its vector (D,)
+Entry = tuple[str, bytes, Float32]  # the place in the file, the word, its vector (D,)
 
 BOM = b"\xef\xbb\xbf"
-UNPACK = "unpack it first, and name the file that was in it"
+UNPACK = "unpack it first, and name the file inside"
 OTHERS = {
     (793712314).to_bytes(4, "little"): "a whole model of fastText; name the .vec file that fastText "
     "writes beside it, or export one",
@@ -35,42 +34,41 @@ OTHERS = {
     b"BZh": f"a bzip2 archive; {UNPACK}",
     b"\xfd7zXZ": f"an xz archive; {UNPACK}",
 }
-CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # what no text has, and numbers in binary do
+CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # not in any text, but in binary numbers
 SPACE = re.compile(r"\s")
-STAND_IN = "\u2581"  # ▁, which subwords have for a space, too
+SPACE_MARK = "\u2581"  # ▁, as in SentencePiece
 
 
-class Form(NamedTuple):
-    """What the beginning of a file tells."""
+class Header(NamedTuple):
+    """What the beginning of a file determines."""
 
     binary: bool
-    words: int | None  # that the first line announces, where there is such a line
-    start: int  # the byte where the first word begins
+    words: int | None  # as stated in the first line, if there is such a line
+    start: int  # offset of the first word in bytes
 
 
-def read_vectors(path: Path, wanted: Mapping[str, int], table: Vectors) -> int:
-    """Puts the vectors of wanted words into `table` (V, D) and returns how many words were found.
+def read_vectors(path: Path, number: Mapping[str, int], table: Float32) -> int:
+    """Reads the vectors of some words into `table` (V, D) and returns the number of words read.
 
-    `wanted` says which row each word has; the rows of words that are not in the file stay as they
-    are. A word must be spelt the same, byte for byte, or as `spelled` writes it, and the first
-    of several vectors of it counts. The file is read as a stream. Words that are not wanted are
-    passed over: their numbers are counted and not read.
+    `number` maps each word to its row; the rows of words that are not in the file are unchanged. A word
+    must match byte for byte, or as `spelled` writes it, and its first vector is used if there are several.
+    The file is read as a stream. The numbers of other words are counted and not parsed.
 
-    Raises Refusal on a file in another format or with another number of dimensions than the table,
-    on a line with too few or too many numbers, on a number that is none or not finite, and where
-    the file holds more or fewer words than it says. The table may be partly filled then.
+    Raises Refusal if the file has another format or another number of dimensions than the table, if a line
+    has too few or too many numbers, if a number is invalid or not finite, and if the number of words
+    differs from that in the first line. The table may be partly filled then.
     """
-    rows = {word.encode(): row for word, row in wanted.items()}
-    for spelling, row in zip(spelled(list(wanted)), wanted.values(), strict=True):
+    rows = {word.encode(): row for word, row in number.items()}
+    for spelling, row in zip(spelled(list(number)), number.values(), strict=True):
         rows.setdefault(spelling.encode(), row)
-    found = np.zeros(len(table), bool)  # (V,)
+    is_read = np.zeros(len(table), bool)  # (V,)
     with path.open("rb") as file:
-        form = recognise(file, path, table.shape[1])
-        file.seek(form.start)
-        read = _binary if form.binary else _text
-        for where, word, vector in read(file, path, form, table.shape[1], rows):
+        header = recognise(file, path, table.shape[1])
+        file.seek(header.start)
+        read = _binary if header.binary else _text
+        for where, word, vector in read(file, path, header, table.shape[1], rows):
             row = rows[word]
-            if found[row]:
+            if is_read[row]:
                 continue
             if not np.isfinite(vector).all():
                 raise Refusal(
@@ -78,19 +76,19 @@ def read_vectors(path: Path, wanted: Mapping[str, int], table: Vectors) -> int:
                     "leave that word out of the file"
                 )
             table[row] = vector
-            found[row] = True
-    return int(found.sum())
+            is_read[row] = True
+    return int(is_read.sum())
 
 
-def recognise(file: IO[bytes], path: Path, dim: int) -> Form:
+def recognise(file: IO[bytes], path: Path, dim: int) -> Header:
     """The format of an open file of vectors. Raises Refusal unless they have `dim` dimensions.
 
-    One doubt is left: a first line of two whole numbers is taken for the first of word2vec, though
-    it could be GloVe's word `5` with one dimension.
+    A first line of two integers is taken as word2vec's, although it could be GloVe's word `5` with one
+    dimension.
     """
-    head = file.read(LONGEST)
+    head = file.read(MAX_LINE)
     if not head.strip():
-        raise Refusal(f"{path}: the file is empty; wanted a line for each word: it and its numbers")
+        raise Refusal(f"{path}: the file is empty; each line must have a word and its numbers")
     for magic, kind in OTHERS.items():
         if head.startswith(magic):
             raise Refusal(f"{path}: found {kind}")
@@ -100,30 +98,30 @@ def recognise(file: IO[bytes], path: Path, dim: int) -> Form:
     if len(cells) == 2 and all(map(bytes.isdigit, cells)):
         words, dimensions = map(int, cells)
         _refuse_other_dimensions(path, dimensions, dim)
-        return Form(_looks_binary(rest, dim), words, skipped + len(line) + 1)
+        return Header(_looks_binary(rest, dim), words, skipped + len(line) + 1)
     numbers = 0
     while numbers + 1 < len(cells) and _is_number(cells[-1 - numbers]):
         numbers += 1
     if not numbers:
         raise Refusal(
-            f"{path}, line 1: found {_readable(line[:40])!r}; wanted the vectors of word2vec (text or "
-            "binary), GloVe or fastText (.vec): each word with its numbers behind it"
+            f"{path}, line 1: found {_readable(line[:40])!r}; supported are vectors of word2vec (text "
+            "or binary), GloVe and fastText (.vec): each word followed by its numbers"
         )
-    if len(cells) - 1 != dim:  # else a cell that is no number is told with its line
+    if len(cells) - 1 != dim:  # otherwise the invalid cell is reported with its line
         _refuse_other_dimensions(path, numbers, dim)
-    return Form(False, None, skipped)
+    return Header(False, None, skipped)
 
 
-def _refuse_other_dimensions(path: Path, found: int, dim: int) -> None:
-    if found != dim:
+def _refuse_other_dimensions(path: Path, dimensions: int, dim: int) -> None:
+    if dimensions != dim:
         raise Refusal(
-            f"{path}: its vectors have {found} dimensions, but embeddings.dim is {dim}; set "
-            f"embeddings.dim: {found}, or name a file with {dim}"
+            f"{path}: its vectors have {dimensions} dimensions, but embeddings.dim is {dim}; set "
+            f"embeddings.dim: {dimensions}, or name a file with {dim}"
         )
 
 
 def _looks_binary(rest: bytes, dim: int) -> bool:
-    """Whether what follows the first line is float32 rather than figures."""
+    """Whether the part after the first line is float32 and not text."""
     cells = rest.partition(b"\n")[0].split()
     if len(cells) > dim and all(map(_is_number, cells[-dim:])):
         return False
@@ -148,16 +146,20 @@ def _lines(file: IO[bytes], path: Path) -> Iterator[list[bytes]]:
     while block := file.read(BLOCK):
         lines = (rest + block).split(b"\n")
         rest = lines.pop()
-        if len(rest) > LONGEST:
-            raise Refusal(f"{path}: a line of more than {LONGEST:,} bytes; this is no file of vectors")
+        if len(rest) > MAX_LINE:
+            raise Refusal(
+                f"{path}: a line has more than {MAX_LINE:,} bytes, so this is not a file of vectors"
+            )
         yield lines
     if rest:
         yield [rest]
 
 
-def _text(file: IO[bytes], path: Path, form: Form, dim: int, rows: Mapping[bytes, int]) -> Iterator[Found]:
-    """The wanted words of a text file. A word may have spaces in it: the last D cells are numbers."""
-    number = 0 if form.words is None else 1
+def _text(
+    file: IO[bytes], path: Path, header: Header, dim: int, rows: Mapping[bytes, int]
+) -> Iterator[Entry]:
+    """The entries of the words in `rows`. A word may contain spaces: the last D cells are the numbers."""
+    number = 0 if header.words is None else 1
     words = 0
     for lines in _lines(file, path):
         for line in lines:
@@ -167,12 +169,12 @@ def _text(file: IO[bytes], path: Path, form: Form, dim: int, rows: Mapping[bytes
                 word = line[: line.find(b" ")]
             elif line:
                 word, *numbers = line.rsplit(None, dim)
-                # More numbers than D in a row are no word with spaces.
+                # A word with spaces does not end in a number; such a line has too many numbers.
                 if len(numbers) < dim or any(map(_is_number, word.split()[1:][-1:])):
                     raise Refusal(
                         f"{path}, line {number}: found {len(line.split()) - 1} numbers after the word "
-                        f"{_readable(line.split()[0])!r}, wanted {dim}; the file is damaged or cut short, "
-                        "fetch it anew"
+                        f"{_readable(line.split()[0])!r}, expected {dim}; the file is damaged or "
+                        "truncated, download it again"
                     )
             else:
                 continue
@@ -180,27 +182,29 @@ def _text(file: IO[bytes], path: Path, form: Form, dim: int, rows: Mapping[bytes
             if word in rows:
                 where = f"{path}, line {number}"
                 yield where, word, _numbers(line.split()[-dim:], where, word)
-    if form.words is not None and words != form.words:
-        _refuse_count(path, form.words, str(words))
+    if header.words is not None and words != header.words:
+        _refuse_count(path, header.words, str(words))
 
 
-def _numbers(cells: list[bytes], where: str, word: bytes) -> Vectors:
-    """The vector (D,) that stands in a line. What float32 cannot hold is infinite."""
+def _numbers(cells: list[bytes], where: str, word: bytes) -> Float32:
+    """The vector (D,) of a line. A number too large for float32 becomes infinite."""
     try:
         with np.errstate(over="ignore"):
             return np.array([float(cell) for cell in cells]).astype(np.float32)
     except ValueError:
-        wrong = next(cell for cell in cells if not _is_number(cell))
+        invalid = next(cell for cell in cells if not _is_number(cell))
         raise Refusal(
-            f"{where}: {_readable(word)!r}: found {_readable(wrong)[:40]!r}, wanted a number such as -0.25; "
-            "the file is damaged, fetch it anew"
+            f"{where}: {_readable(word)!r}: found {_readable(invalid)[:40]!r}, expected a number such as "
+            "-0.25; the file is damaged, download it again"
         ) from None
 
 
-def _binary(file: IO[bytes], path: Path, form: Form, dim: int, rows: Mapping[bytes, int]) -> Iterator[Found]:
-    """The wanted words of a binary file. word2vec ends each vector with a newline, gensim does not."""
+def _binary(
+    file: IO[bytes], path: Path, header: Header, dim: int, rows: Mapping[bytes, int]
+) -> Iterator[Entry]:
+    """The entries of the words in `rows`. word2vec ends each vector with a newline, gensim does not."""
     length = 4 * dim
-    words = form.words or 0
+    words = header.words or 0
     data, at = b"", 0
     for number in range(words):
         while (space := data.find(b" ", at)) < 0 or len(data) - space <= length:
@@ -208,10 +212,10 @@ def _binary(file: IO[bytes], path: Path, form: Form, dim: int, rows: Mapping[byt
             if not block:
                 _refuse_count(path, words, str(number))
             data, at = data[at:] + block, 0
-            if space < 0 and len(data) - len(block) > LONGEST:
+            if space < 0 and len(data) - len(block) > MAX_LINE:
                 raise Refusal(
-                    f"{path}: word {number + 1} has more than {LONGEST:,} bytes; the file is damaged, fetch "
-                    "it anew"
+                    f"{path}: word {number + 1} has more than {MAX_LINE:,} bytes; the file is damaged, "
+                    "download it again"
                 )
         word = data[at:space].lstrip(b"\n")
         at = space + 1 + length
@@ -221,59 +225,57 @@ def _binary(file: IO[bytes], path: Path, form: Form, dim: int, rows: Mapping[byt
         _refuse_count(path, words, "more")
 
 
-def _refuse_count(path: Path, announced: int, found: str) -> None:
+def _refuse_count(path: Path, stated: int, count: str) -> None:
     raise Refusal(
-        f"{path}: its first line announces {announced} words, found {found}; the file is damaged or cut "
-        "short, fetch it anew"
+        f"{path}: its first line states {stated} words, found {count}; the file is damaged or truncated, "
+        "download it again"
     )
 
 
 def spelled(words: Sequence[str]) -> list[str]:
-    """The words as these formats can hold them: without white space, and no two alike.
+    """The words as these formats can represent them: without whitespace, and distinct.
 
-    A character of white space becomes ▁, as in subwords, and so does the word of no characters. Where
-    another word is spelt like that already, ▁ is added until none is. All else stays as it is.
+    Each whitespace character becomes ▁, and so does the empty word. If the result is another word, ▁ is
+    appended until it is not. All other words are unchanged.
 
     >>> spelled(["good", " ", "▁", "a b"])
     ['good', '▁▁', '▁', 'a▁b']
     """
     taken = {word for word in words if word and not SPACE.search(word)}
-    forms = []
+    spellings = []
     for word in words:
-        form = word
+        spelling = word
         if not word or SPACE.search(word):
-            form = SPACE.sub(STAND_IN, word) or STAND_IN
-            while form in taken:
-                form += STAND_IN
-            taken.add(form)
-        forms.append(form)
-    return forms
+            spelling = SPACE.sub(SPACE_MARK, word) or SPACE_MARK
+            while spelling in taken:
+                spelling += SPACE_MARK
+            taken.add(spelling)
+        spellings.append(spelling)
+    return spellings
 
 
-def write_word2vec(path: Path, words: Sequence[str], vectors: Vectors, binary: bool) -> None:
-    """Writes vectors (V, D) of as many words as word2vec does, as text or as binary.
+def write_word2vec(path: Path, words: Sequence[str], vectors: Float32, binary: bool) -> None:
+    """Writes V words and their vectors (V, D) in word2vec's format, as text or as binary.
 
-    Words are written as `spelled` has them. Figures in text are the shortest that give the same
-    float32 again. gensim's `KeyedVectors.load_word2vec_format(path, binary=...)` reads both;
-    fastText's `-pretrainedVectors` reads the text. Raises ValueError on another number of words.
+    Words are spelled by `spelled`. Numbers in text are the shortest that round to the same float32.
+    gensim's `KeyedVectors.load_word2vec_format(path, binary=...)` reads both, and fastText's
+    `-pretrainedVectors` the text. Raises ValueError if the numbers of words and vectors differ.
     """
     if len(words) != len(vectors):
         raise ValueError(f"{len(words)} words, but {len(vectors)} vectors")
-    forms = spelled(words)
+    spellings = spelled(words)
     with atomic(path) as temporary, temporary.open("wb") as file:
         file.write(f"{len(vectors)} {vectors.shape[1]}\n".encode())
         if binary:
-            for form, vector in zip(forms, vectors.astype("<f4"), strict=True):
-                file.write(form.encode() + b" " + vector.tobytes() + b"\n")
+            for spelling, vector in zip(spellings, vectors.astype("<f4"), strict=True):
+                file.write(spelling.encode() + b" " + vector.tobytes() + b"\n")
         else:
-            write_figures(file, vectors, " ", forms)
+            write_rows(file, vectors, " ", spellings)
 
 
-def write_figures(
-    file: IO[bytes], vectors: Vectors, separator: str, words: Iterable[str] | None = None
-) -> None:
-    """Writes a line of figures for each of the vectors (V, D), its word before it if there are words."""
-    import polars as pl  # here, since who only reads need not wait for it
+def write_rows(file: IO[bytes], vectors: Float32, separator: str, words: Iterable[str] | None = None) -> None:
+    """Writes each of the vectors (V, D) as a line of numbers, after its word if there are words."""
+    import polars as pl  # imported here because reading does not need it
 
     names = None if words is None else pl.Series("word", list(words))
     for start in range(0, len(vectors), CHUNK):

@@ -1,12 +1,12 @@
-"""Word sets: how well vectors agree with people, on files of judgements that a user supplies.
+"""Word sets: the agreement of vectors with human judgements, in files that a user supplies.
 
-    similarity    two words and how alike people found them, on a line: `tiger  cat  7.35`
-    analogies     four words on a line, a is to b as c is to d: `Athens Greece Oslo Norway`
+    similarity    a line has two words and the similarity that people gave them: `tiger  cat  7.35`
+    analogies     a line has four words, a is to b as c is to d: `Athens Greece Oslo Norway`
 
-WordSim-353, SimLex-999, MEN and the Google analogies are such files. Cells stand between tabs,
-semicolons, commas or white space, the first of these that a line has. Lines that begin with `#` are
-comments, lines of analogies that begin with `:` are headings, and a similarity set may begin with a
-line of column names. Which kind a file is, its content tells.
+WordSim-353, SimLex-999, MEN and the Google analogies are such files. Cells are separated by tabs,
+semicolons, commas or whitespace, the first of these that occurs in the line. Lines that begin with `#` are
+comments, lines of analogies that begin with `:` are headings, and a similarity set may begin with a line
+of column names. The kind of a file is recognised by its content.
 """
 
 import math
@@ -17,18 +17,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.lib.arrays import Float32, Float64
 from stages.lib.command import Refusal
 
-COMMONEST = 30_000  # words among which the answer of an analogy is sought
-QUESTIONS = 500  # answered at a time: their scores with all the commonest words are 60 MB
+CANDIDATES = 30_000  # most frequent words that may be the answer of an analogy
+BATCH = 500  # questions at a time: their scores with all candidates are 60 MB
 
-Vectors = NDArray[np.float32]
-Line = tuple[int, list[str]]  # its number, its cells
-Unknown = Callable[[str], Vectors | None]
+NumberedLine = tuple[int, list[str]]  # the number of a line, its cells
+Unknown = Callable[[str], Float32 | None]
 
 
 class Similarity(NamedTuple):
-    """Pairs of words, and how alike people found them."""
+    """Pairs of words, and the similarity that people gave them."""
 
     pairs: list[tuple[str, str]]
     scores: list[float]
@@ -43,22 +43,21 @@ class Analogies(NamedTuple):
 def read_wordset(path: Path) -> Similarity | Analogies:
     """The word set in a file.
 
-    After the score of a pair more numbers may stand, such as the single judgements; they are not
-    read. Raises Refusal on a line that is none of these, on a file without one, and on what is not
-    UTF-8.
+    More numbers may follow the score of a pair, such as the individual judgements; they are ignored.
+    Raises Refusal if a line is invalid, if there are no words, and if the file is not UTF-8.
     """
-    everything = list(_lines(path))
-    # A pair of smileys begins with a colon, too, and has a score.
-    lines = [line for line in everything if not line[1][0].startswith(":") or _score(line[1]) is not None]
+    all_lines = list(_lines(path))
+    # A pair of emoticons also begins with a colon, but it has a score.
+    lines = [line for line in all_lines if not line[1][0].startswith(":") or _score(line[1]) is not None]
     if not lines:
-        raise Refusal(f"{path}: no words in it; wanted two words and a score, or four words, on a line")
-    # The first line may be column names, so the second has a say; only analogies have headings.
-    scored = len(lines) == len(everything) and any(_score(cells) is not None for _, cells in lines[:2])
-    return _similarity(path, lines) if scored else _analogies(path, lines)
+        raise Refusal(f"{path}: no words in it; each line must have two words and a score, or four words")
+    # The first line may be column names, so the second is considered too. Only analogies have headings.
+    is_scored = len(lines) == len(all_lines) and any(_score(cells) is not None for _, cells in lines[:2])
+    return _similarity(path, lines) if is_scored else _analogies(path, lines)
 
 
-def _lines(path: Path) -> Iterator[Line]:
-    """The lines of a word set that are no comments."""
+def _lines(path: Path) -> Iterator[NumberedLine]:
+    """The lines of a word set without comments."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
@@ -81,29 +80,29 @@ def _score(cells: list[str]) -> float | None:
     return score if math.isfinite(score) else None
 
 
-def _similarity(path: Path, lines: list[Line]) -> Similarity:
+def _similarity(path: Path, lines: list[NumberedLine]) -> Similarity:
     if _score(lines[0][1]) is None and len(lines[0][1]) >= 3:
-        lines = lines[1:]  # the names of the columns
+        lines = lines[1:]  # without the column names
     pairs, scores = [], []
     for number, cells in lines:
         score = _score(cells)
         if score is None or not all(cells) or any(_score(["", "", cell]) is None for cell in cells[3:]):
             raise Refusal(
-                f"{path}, line {number}: found {', '.join(cells)!r:.80}; wanted two words and a score such "
-                "as 7.35, with tabs, commas or spaces between; mend or remove that line"
+                f"{path}, line {number}: found {', '.join(cells)!r:.80}; expected two words and a score such "
+                "as 7.35, separated by tabs, commas or spaces; correct or remove the line"
             )
         pairs.append((cells[0], cells[1]))
         scores.append(score)
     return Similarity(pairs, scores)
 
 
-def _analogies(path: Path, lines: list[Line]) -> Analogies:
+def _analogies(path: Path, lines: list[NumberedLine]) -> Analogies:
     questions = []
     for number, cells in lines:
         if len(cells) != 4 or not all(cells):
             raise Refusal(
-                f"{path}, line {number}: found {', '.join(cells)!r:.80}; wanted four words, or two words and "
-                "a score such as 7.35, with tabs, commas or spaces between; mend or remove that line"
+                f"{path}, line {number}: found {', '.join(cells)!r:.80}; expected four words, or two words "
+                "and a score such as 7.35, separated by tabs, commas or spaces; correct or remove the line"
             )
         questions.append((cells[0], cells[1], cells[2], cells[3]))
     return Analogies(questions)
@@ -112,22 +111,21 @@ def _analogies(path: Path, lines: list[Line]) -> Analogies:
 def measure(
     wordset: Similarity | Analogies,
     number: Mapping[str, int],
-    vectors: Vectors,
+    vectors: Float32,
     unknown: Unknown | None = None,
 ) -> dict[str, float]:
-    """How well vectors (V, D) agree with a word set.
+    """The agreement of vectors (V, D) with a word set.
 
-    `number` says which row each word has, the commonest words in the first rows; rows that no word
-    has (`<pad>`, `<unk>`) play no part. A word that is not known as it stands is looked for in lower
-    case. `unknown` may give a vector (D,) for the lower-case form of a word that has no row; it serves
-    similarity alone.
+    `number` maps each word to its row, in order of decreasing frequency; rows without a word (`<pad>`,
+    `<unk>`) are not used. If a word is not in `number`, its lower-case form is looked up. `unknown` may
+    return a vector (D,) for the lower-case form of a word without a row; it is used for similarity only.
 
-    Of similarity: `spearman`, the correlation of the cosines' ranks with those of people's scores,
-    over as many `pairs` as have vectors; these are the share `covered` of all. Of analogies:
-    `accuracy`, the share of questions whose d is nearest to b - a + c (3CosAdd; Mikolov et al. 2013)
-    among the COMMONEST words without a, b and c, over as many `questions` as have all their words
-    there. There is no `spearman` where fewer than two pairs have vectors or one side's figures are
-    all alike, and no `accuracy` without a question: no figure is better than a made-up one.
+    For similarity the result has `spearman`, the rank correlation of cosines and scores, the number of
+    `pairs` with vectors, and `covered`, their share of all pairs. For analogies it has `accuracy`, the
+    share of questions whose d is the nearest to b - a + c (3CosAdd; Mikolov et al. 2013) among the
+    CANDIDATES most frequent words except a, b and c, the number of `questions` with all words among these,
+    and `covered`. There is no `spearman` if it is undefined: with fewer than two pairs, or if all cosines
+    or all scores are equal. There is no `accuracy` without questions.
 
     >>> vectors = np.array([[1, 0], [1, 0.1], [0, 1]], np.float32)
     >>> pairs = Similarity([("a", "b"), ("A", "c"), ("a", "z"), ("z", "z")], [9, 1, 5, 10])
@@ -135,26 +133,26 @@ def measure(
     {'spearman': 1.0, 'pairs': 2, 'covered': 0.5}
     """
     if isinstance(wordset, Similarity):
-        return _agreement(wordset, number, vectors, unknown)
-    return _answers(wordset, number, vectors)
+        return _correlation(wordset, number, vectors, unknown)
+    return _accuracy(wordset, number, vectors)
 
 
 def _row(word: str, number: Mapping[str, int]) -> int | None:
     return number.get(word, number.get(word.lower()))
 
 
-def _units(vectors: Vectors) -> Vectors:
-    """Vectors of length 1, (V, D); those of length 0 stay as they are."""
-    units: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+def _units(vectors: Float32) -> Float32:
+    """Vectors divided by their length, (V, D); zeros are unchanged."""
+    units: Float32 = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return units
 
 
-def _agreement(
-    wordset: Similarity, number: Mapping[str, int], vectors: Vectors, unknown: Unknown | None
+def _correlation(
+    wordset: Similarity, number: Mapping[str, int], vectors: Float32, unknown: Unknown | None
 ) -> dict[str, float]:
-    def vector(word: str) -> Vectors | None:
+    def vector(word: str) -> Float32 | None:
         row = _row(word, number)
-        known: Vectors | None = None if row is None else vectors[row]
+        known: Float32 | None = None if row is None else vectors[row]
         return unknown(word.lower()) if known is None and unknown else known
 
     left, right, scores = [], [], []
@@ -164,17 +162,17 @@ def _agreement(
             left.append(a)
             right.append(b)
             scores.append(score)
-    told: dict[str, float] = {"pairs": len(scores), "covered": len(scores) / len(wordset.pairs)}
+    result: dict[str, float] = {"pairs": len(scores), "covered": len(scores) / len(wordset.pairs)}
     if scores:
         cosines = (_units(np.stack(left)) * _units(np.stack(right))).sum(1)  # (pairs,)
         correlation = spearman(cosines, np.array(scores))
         if correlation is not None:
-            return {"spearman": correlation, **told}
-    return told
+            return {"spearman": correlation, **result}
+    return result
 
 
 def spearman(one: NDArray[np.floating], other: NDArray[np.floating]) -> float | None:
-    """The correlation of two lists' ranks; None where one of them has no two different figures.
+    """The rank correlation of two lists, or None if all numbers of one of them are equal.
 
     >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 30.0, 20.0]))
     0.5
@@ -184,30 +182,30 @@ def spearman(one: NDArray[np.floating], other: NDArray[np.floating]) -> float | 
     return float(a @ b / spread) if spread else None
 
 
-def _ranks(figures: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The place of each figure in ascending order; equal ones share the mean of theirs."""
-    _, which, count = np.unique(figures, return_inverse=True, return_counts=True)
-    places: NDArray[np.float64] = (count.cumsum() - (count - 1) / 2)[which]
-    return places
+def _ranks(values: NDArray[np.floating]) -> Float64:
+    """The rank of each value in ascending order; equal values have the mean of their ranks."""
+    _, which, count = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Float64 = (count.cumsum() - (count - 1) / 2)[which]
+    return ranks
 
 
-def _answers(wordset: Analogies, number: Mapping[str, int], vectors: Vectors) -> dict[str, float]:
-    among = np.unique(np.fromiter(number.values(), np.int64, len(number)))[:COMMONEST]
-    place = {row: n for n, row in enumerate(among.tolist())}
-    asked = [
-        places
+def _accuracy(wordset: Analogies, number: Mapping[str, int], vectors: Float32) -> dict[str, float]:
+    candidates = np.unique(np.fromiter(number.values(), np.int64, len(number)))[:CANDIDATES]
+    position = {row: n for n, row in enumerate(candidates.tolist())}
+    known = [
+        positions
         for words in wordset.questions
-        if None not in (places := [place.get(_row(word, number)) for word in words])
+        if None not in (positions := [position.get(_row(word, number)) for word in words])
     ]
-    told: dict[str, float] = {"questions": len(asked), "covered": len(asked) / len(wordset.questions)}
-    if not asked:
-        return told
-    common = _units(vectors[among])  # (V', D)
-    questions = np.array(asked, np.int64)  # (questions, 4)
-    right = 0
-    for a, b, c, d in (part.T for part in np.array_split(questions, -(-len(questions) // QUESTIONS))):
-        scores = (common[b] - common[a] + common[c]) @ common.T  # (questions, V')
+    result: dict[str, float] = {"questions": len(known), "covered": len(known) / len(wordset.questions)}
+    if not known:
+        return result
+    units = _units(vectors[candidates])  # (V', D)
+    questions = np.array(known, np.int64)  # (questions, 4)
+    correct = 0
+    for a, b, c, d in (part.T for part in np.array_split(questions, -(-len(questions) // BATCH))):
+        scores = (units[b] - units[a] + units[c]) @ units.T  # (questions, V')
         for word in (a, b, c):
             scores[np.arange(len(a)), word] = -np.inf
-        right += int((scores.argmax(1) == d).sum())
-    return {"accuracy": right / len(asked), **told}
+        correct += int((scores.argmax(1) == d).sum())
+    return {"accuracy": correct / len(known), **result}
