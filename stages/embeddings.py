@@ -1,116 +1,234 @@
 """Embeddings: a lookup is a one-hot matmul done cheaply; meaning is the company kept.
 
-An embedding is a table with a row of D numbers for each of V words. To look a word up is to
-multiply its one-hot vector (1, V) with the table (V, D); since all but one of the products are with
-zero, taking the row gives the same, bit for bit. `nn.Embedding` is that table.
+An embedding is a table with a row of D numbers for each of V words. To look a word up is to multiply its
+one-hot vector (1, V) with the table (V, D): all products but one are with zero, so taking the row gives the
+same result, bit for bit (`one_hot_product`). `nn.Embedding` is that table.
 
-The rows are learnt from company. Two objectives, mirror images of each other:
+The rows are learnt from the words that occur together. There are two objectives, mirror images of each
+other:
 
-    skip-gram   the centre's row predicts each of its context words     in[centre]        -> out[context]
-    CBOW        the mean of the context's rows predicts the centre      mean in[context]  -> out[centre]
+    skip-gram   the row of the centre word predicts each word of its context
+    CBOW        the mean of the context's rows predicts the centre word
 
-Each word has a row in two tables, `in` (kept) and `out` (of the predictions, thrown away). And two
-losses: the softmax over all V words is the textbook's linear + softmax, and costs V products a
-word. Negative sampling asks an easier question instead: is this the true word, or one of K drawn
-from the noise distribution count ** noise_power?
+and two losses. The softmax over all V words is the textbook's linear layer plus cross-entropy, and costs V
+products per prediction. Negative sampling asks an easier question: is this the target, or one of K noise
+words, drawn with probability proportional to count ** noise_power?
 
-    loss = - log sigmoid(in . out_true) - sum over K noise words of log sigmoid(- in . out_noise)
+    loss = - log sigmoid(h . target) - sum over K noise words of log sigmoid(- h . noise)
 
     Mikolov et al. 2013, "Distributed Representations of Words and Phrases and their Compositionality"
 
     python -m stages.embeddings --help
+
+`textbook` trains exactly this with autograd. It is slow. `stages/lib/word2vec` is the fast engine, and its
+docstring states what it adds to the paper's algorithm.
 """
 
+import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import numpy as np
 import pyarrow.parquet as pq
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, logsigmoid, normalize, one_hot
 
-from stages import UNK
-from stages.lib.char_ngrams import CharNgrams, vector_of
+from stages import PAD, UNK
+from stages.lib.char_ngrams import CharNgrams
 from stages.lib.checkpoint import checkpoint
 from stages.lib.command import Refusal, run
 from stages.lib.files import atomic, write_csv, write_json
-from stages.lib.memory import require_memory
 from stages.lib.params import Section, read_params
+from stages.lib.pooling import mean_pool
 from stages.lib.portable import Device, prepare
-from stages.lib.vectors import read_vectors
+from stages.lib.progress import progress
+from stages.lib.user_files import find_file
 from stages.lib.word2vec.settings import Word2VecParams, settings_for
-from stages.lib.word2vec.tables import InputTable, initial_table
-from stages.lib.word2vec.trainer import train
-from stages.lib.wordsets import measure, read_wordset
+from stages.lib.word2vec.stream import documents, generator_at, keep_probability, row_groups, subsampled
+from stages.lib.word2vec.tables import initial_table, load_pretrained
+from stages.lib.word2vec.trainer import LossCurve, require_trainable, train
+
+TEXTBOOK_LR = {"skipgram": 0.025, "cbow": 0.1}  # for `lr: auto`; a mean's gradient is divided among words
+TEXTBOOK_BATCH = 64  # B: predictions per step
+CURVE_POINTS = 100  # of the loss curve
+
+Example = tuple[list[int], int]  # the words that predict, the word that is predicted
 
 
 class Params(Section):
-    objective: Literal["skipgram", "cbow"]  # skip-gram is better on rare words, CBOW is faster
+    engine: Literal["blocks", "textbook"]  # lib/word2vec, or this file's plain loop for small corpora
+    objective: Literal["skipgram", "cbow"]  # skip-gram is better for rare words, CBOW is faster
     loss: Literal["negative_sampling", "softmax"]  # softmax is exact, and for small vocabularies
-    dim: int = Field(ge=1, le=10_000)  # D: more room for shades of meaning, more to learn
-    window: int = Field(ge=1, le=100)  # C: near words tell grammar, far ones topic
-    negatives: int = Field(ge=1, le=1000)  # K: noise words a pair
-    noise_power: float = Field(ge=0, le=2)  # 1 draws noise as often as text has it, 0 all alike
-    subsample: float = Field(ge=0, le=1)  # words above this share are thinned out: they say little
-    subwords: CharNgrams | None  # a word's vector as the mean of its own and of its pieces'
+    dim: int = Field(ge=1, le=10_000)  # D: more can express more, and needs more text
+    window: int = Field(ge=1, le=100)  # a small window learns grammar, a large one topics
+    negatives: int = Field(ge=1, le=1000)  # K: noise words per prediction
+    noise_power: float = Field(ge=0, le=2)  # 1: noise words as frequent as in the text, 0: all equal
+    subsample: float = Field(ge=0, le=1)  # words with a larger share are thinned out; 0: none
+    char_ngrams: CharNgrams | None  # a word's vector is then the mean of its own and of its n-grams'
     pretrained: str | None  # vectors to start from, instead of small random ones
     epochs: int = Field(ge=1, le=10_000)
-    lr: Literal["auto"] | Annotated[float, Field(gt=0, le=10)]  # falls linearly; auto: the objective's LR
+    lr: Literal["auto"] | Annotated[float, Field(gt=0, le=10)]  # falls linearly; auto: the objective's own
     seed: int = Field(ge=0, lt=2**63)
-    threads: int = Field(ge=1, le=1024)  # workers; another number is another order of sums
+    threads: int = Field(ge=1, le=1024)  # workers; another number changes the order of sums
     device: Device
-    wordsets: list[str]  # what people said of words, to measure the vectors by
 
 
-def rarest(counts: Tensor) -> Tensor:
-    """The rows of the words that occur least: what an unknown word most resembles, had it a row."""
+def one_hot_product(rows: Tensor, table: Tensor) -> Tensor:
+    """The lookup as linear algebra: row numbers (N,), table (V, D) -> (N, D).
+
+    >>> toy = torch.tensor([[0.9, 0.8], [0.95, 0.9], [-0.85, -0.7], [-0.9, -0.95]])
+    >>> one_hot_product(torch.tensor([1, 3]), toy)
+    tensor([[ 0.9500,  0.9000],
+            [-0.9000, -0.9500]])
+    >>> nn.Embedding.from_pretrained(toy)(torch.tensor([1, 3]))
+    tensor([[ 0.9500,  0.9000],
+            [-0.9000, -0.9500]])
+    """
+    return one_hot(rows, len(table)).to(table) @ table
+
+
+def nearest(word: str, words: Sequence[str], table: Tensor) -> str:
+    """The other word with the largest cosine similarity, by a table (V, D) with a row for each word.
+
+    >>> words = ["good", "great", "bad", "terrible"]
+    >>> toy = torch.tensor([[0.9, 0.8], [0.95, 0.9], [-0.85, -0.7], [-0.9, -0.95]])
+    >>> [nearest(word, words, toy) for word in words]
+    ['great', 'good', 'terrible', 'bad']
+    """
+    row = words.index(word)
+    units = normalize(table)  # (V, D)
+    similarity = units @ units[row]  # (V,)
+    similarity[row] = -torch.inf
+    return words[int(similarity.argmax())]
+
+
+def context(document: Sequence[int], position: int, reach: int) -> list[int]:
+    """The words at most `reach` positions before and after a position.
+
+    >>> context([5, 6, 7, 8], 1, 2)
+    [5, 7, 8]
+    """
+    return [*document[max(0, position - reach) : position], *document[position + 1 : position + reach + 1]]
+
+
+def skipgram(document: Sequence[int], reach: Sequence[int]) -> Iterator[Example]:
+    """Each word predicts each word of its context, which reaches `reach` positions to either side.
+
+    >>> list(skipgram([5, 6, 7], [1, 1, 1]))
+    [([5], 6), ([6], 5), ([6], 7), ([7], 6)]
+    """
+    for position, centre in enumerate(document):
+        for word in context(document, position, reach[position]):
+            yield [centre], word
+
+
+def cbow(document: Sequence[int], reach: Sequence[int]) -> Iterator[Example]:
+    """The words of each context together predict the word in its centre.
+
+    >>> list(cbow([5, 6, 7], [1, 1, 1]))
+    [([6], 5), ([5, 7], 6), ([6], 7)]
+    """
+    for position, centre in enumerate(document):
+        if words := context(document, position, reach[position]):
+            yield words, centre
+
+
+class Word2Vec(nn.Module):
+    """Two vectors for each word: one to predict with, which is the result, and one to be predicted by."""
+
+    def __init__(self, vectors: Tensor) -> None:
+        """`vectors` (V, D) are the input vectors, which training changes in place. Row 0 must be zeros."""
+        super().__init__()
+        words, dim = vectors.shape
+        self.input, self.output = (nn.Embedding(words, dim, PAD, sparse=True) for _ in range(2))
+        self.input.weight = nn.Parameter(vectors)  # (V, D)
+        self.output.weight = nn.Parameter(torch.zeros_like(vectors))  # (V, D)
+
+    def hidden(self, ids: Tensor) -> Tensor:
+        """The mean of the vectors of the words that predict, padding excluded: (B, C) -> (B, D)."""
+        return mean_pool(self.input(ids), ids != PAD)
+
+
+def negative_sampling(hidden: Tensor, targets: Tensor, noise: Tensor, output: nn.Embedding) -> Tensor:
+    """Is this the target or a noise word? (B, D), targets (B,), noise (B, K) -> loss per example (B,)."""
+    score = (hidden * output(targets)).sum(-1)  # (B,)
+    noise_score = (hidden[:, None] * output(noise)).sum(-1)  # (B, K)
+    return -logsigmoid(score) - logsigmoid(-noise_score).sum(-1)
+
+
+def softmax(hidden: Tensor, targets: Tensor, noise: Tensor, output: nn.Embedding) -> Tensor:
+    """Which of all words is the target? (B, D), targets (B,) -> loss per example (B,). Needs no noise."""
+    scores = hidden @ output.weight.T  # (B, V)
+    return cross_entropy(scores[:, PAD + 1 :], targets - (PAD + 1), reduction="none")  # never <pad>
+
+
+def texts(ids: Path, counts: Tensor, params: Word2VecParams) -> Iterator[tuple[int, list[int], list[int]]]:
+    """All documents, once per epoch: their number of words, those left by subsampling, and their reach.
+
+    The reach of each word is drawn from 1 to `window`, which gives nearby words more weight.
+    """
+    keep = keep_probability(counts, params.subsample)
+    for epoch in range(params.epochs):
+        generator = generator_at(params.seed, "textbook", epoch)
+        order = torch.randperm(row_groups(ids), generator=generator).tolist()
+        for words, lengths in documents(ids, order):
+            kept, kept_lengths = subsampled(words, lengths, keep, generator)
+            reach = torch.randint(1, params.window + 1, kept.shape, generator=generator)
+            parts = (torch.split(flat, kept_lengths.tolist()) for flat in (kept, reach))  # of each document
+            for length, document, reaches in zip(lengths.tolist(), *parts, strict=True):
+                yield length, document.tolist(), reaches.tolist()
+
+
+def textbook(ids: Path, counts: Tensor, vectors: Tensor, params: Word2VecParams) -> LossCurve:
+    """Trains vectors (V, D) in place, example by example in small batches, and returns the loss curve.
+
+    `counts` (V,) are the occurrences of each row. Raises Refusal if the training diverges.
+    """
+    objective = {"skipgram": skipgram, "cbow": cbow}[params.objective]
+    loss = {"negative_sampling": negative_sampling, "softmax": softmax}[params.loss]
+    top_lr = TEXTBOOK_LR[params.objective] if params.lr == "auto" else params.lr
+    total = int(params.epochs * counts.sum())
+    counts = counts.index_fill(0, torch.tensor([UNK]), 0)  # no prediction has <unk>
+    noise_weights = counts.double().pow(params.noise_power) * (counts > 0)  # (V,)
+    generator = generator_at(params.seed, "textbook noise")
+    model = Word2Vec(vectors)
+    curve, done = LossCurve(-(-total // CURVE_POINTS)), 0
+    with progress("embeddings", "words", total) as bar:
+        for length, document, reach in texts(ids, counts, params):
+            examples = list(objective(document, reach))
+            lr = top_lr * (1 - done / total)  # falls linearly
+            for start in range(0, len(examples), TEXTBOOK_BATCH):
+                batch = examples[start : start + TEXTBOOK_BATCH]
+                width = max(len(words) for words, _ in batch)
+                inputs = torch.tensor([words + [PAD] * (width - len(words)) for words, _ in batch])  # (B, C)
+                targets = torch.tensor([target for _, target in batch])  # (B,)
+                drawn = noise_weights.multinomial(len(batch) * params.negatives, True, generator=generator)
+                noise = drawn.view(len(batch), -1)  # (B, K)
+                total_loss = loss(model.hidden(inputs), targets, noise, model.output).sum()
+                sgd_step(model, total_loss, lr)
+                curve.add(done, total_loss.item(), len(batch))
+            done += length
+            bar.update(length)
+    curve.finish(done, vectors, top_lr)
+    return curve
+
+
+@torch.no_grad()
+def sgd_step(model: nn.Module, loss: Tensor, lr: float) -> None:
+    """Stochastic gradient descent: every weight moves against its gradient."""
+    weights = list(model.parameters())
+    for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+        weight.add_(gradient, alpha=-lr)
+
+
+def unknown_vector(vectors: Tensor, counts: Tensor) -> Tensor:
+    """The vector of <unk>: the mean of the rarest words', which an unknown word resembles most. (D,)"""
     words = counts[UNK + 1 :]
-    return (words == words.min()).nonzero().flatten() + UNK + 1
-
-
-def start_from(path: Path, number: dict[str, int], words: InputTable) -> int:
-    """Puts the vectors in a file in the place of the random ones; returns how many words it has."""
-    table = np.full((max(number.values()) + 1, words.weight.shape[1]), np.nan, np.float32)
-    found = read_vectors(path, number, table)
-    rows = torch.from_numpy(~np.isnan(table[:, 0])).nonzero().flatten()
-    words.assign(rows, torch.from_numpy(table)[rows])
-    return found
-
-
-def require_sense(text: int, words: int, params: Params) -> None:
-    """Raises Refusal where there is nothing to learn from, or no room for the tables, or no names to
-    tell the figures of two word sets apart."""
-    if not words:
-        raise Refusal("the vocabulary has <pad> and <unk> alone; lower vocabulary.min_count")
-    if text <= params.window:
-        raise Refusal(
-            f"embeddings.window: found {params.window}, but the train texts have {text} words in all; "
-            "wanted a window shorter than the text"
-        )
-    names = [Path(name).stem for name in params.wordsets]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise Refusal(f"embeddings.wordsets: two files are named {twice[0]!r}; their figures need two names")
-    pieces = params.subwords.buckets if params.subwords else 0
-    tables = 2 if params.device == "cpu" else 4  # on a GPU with room for a copy of all rows
-    require_memory(
-        4 * params.dim * (tables * words + pieces),
-        f"embeddings.dim: found {params.dim}, which with {words:,} words"
-        + (f" and {pieces:,} buckets" if pieces else ""),
-        "lower it, or raise vocabulary.min_count",
-        torch.cuda.mem_get_info()[0] if params.device == "cuda" else None,
-    )
-
-
-def find(name: str, folder: Path, what: str) -> Path:
-    """A file that params.yaml names: one in `folder`, which DVC watches, or any other path."""
-    for path in (folder / name, Path(name)):
-        if path.is_file():
-            return path
-    there = ", ".join(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else ""
-    raise Refusal(f"embeddings.{what}: no file {name!r}; put it into {folder} (there: {there or 'nothing'})")
+    rarest = (words == words.min()).nonzero().flatten() + UNK + 1
+    return vectors[rarest].double().mean(0)
 
 
 def main(
@@ -118,7 +236,6 @@ def main(
     ids: Path,
     vocabulary: Path,
     pretrained: Path,
-    wordsets: Path,
     embeddings: Path,
     facts: Path,
     metrics: Path,
@@ -128,52 +245,39 @@ def main(
     rows = pq.read_table(vocabulary, columns=["token", "count"])
     tokens, counts = rows["token"].to_pylist(), torch.tensor(rows["count"].to_numpy())
     number = {token: row for row, token in enumerate(tokens) if row > UNK}
-    prepare(choices.seed, 1, choices.device)  # a worker is one thread
-    require_sense(int(counts.sum()), len(number), choices)
-    judged = {
-        path.stem: read_wordset(path) for path in (find(n, wordsets, "wordsets") for n in choices.wordsets)
-    }
-    inputs = [ids, vocabulary]
-    names = set(Params.model_fields) & set(Word2VecParams.__annotations__)
-    training = Word2VecParams(
-        **{name: getattr(choices, name) for name in names}, char_ngrams=choices.subwords
-    )
+    prepare(choices.seed, 1, choices.device)  # every worker is one thread
+    names = [field.name for field in dataclasses.fields(Word2VecParams)]
+    training = Word2VecParams(**{name: getattr(choices, name) for name in names})
+    require_trainable(int(counts.sum()), len(number), training)
+    if choices.engine == "textbook" and (choices.char_ngrams or choices.device != "cpu"):
+        raise Refusal(
+            "embeddings.engine: found textbook, which trains whole words on the CPU only; set blocks, or "
+            "char_ngrams: null and device: cpu"
+        )
     settings = settings_for(choices.objective, choices.device)
-    words = initial_table(tokens, training, settings)
-    found = 0
+    inputs = initial_table(tokens, training, settings)
+    sources, results = [ids, vocabulary], {}
     if choices.pretrained is not None:
-        inputs.append(find(choices.pretrained, pretrained, "pretrained"))
-        found = start_from(inputs[-1], number, words)
-    recipe = choices.model_copy(update={"wordsets": []}).model_dump_json()  # what the vectors depend on
-    with checkpoint("embeddings", recipe, inputs) as saved:
-        losses = train(ids, counts, words, training, settings, saved)
-        vectors = words.vectors().cpu()
-        vectors[UNK] = vectors[rarest(counts)].double().mean(0)
+        sources.append(find_file(choices.pretrained, pretrained, "embeddings.pretrained"))
+        results["pretrained_coverage"] = load_pretrained(sources[-1], number, inputs) / len(number)
+    with checkpoint("embeddings", choices.model_dump_json(), sources) as saved:
+        if choices.engine == "textbook":
+            losses = textbook(ids, counts, inputs.weight, training)
+        else:
+            losses = train(ids, counts, inputs, training, settings, saved)
+        vectors = inputs.vectors().cpu()
+        vectors[UNK] = unknown_vector(vectors, counts)
         tensors = {"embeddings": vectors}
-        if choices.subwords:
-            tensors["subwords"] = words.weight[len(tokens) :].cpu()
+        if choices.char_ngrams:
+            tensors["char_ngrams"] = inputs.weight[len(tokens) :].cpu()
         with atomic(embeddings) as temporary:
             save_file(tensors, temporary)
-    write_json(
-        facts, {"parameters": choices.model_dump(), "counts": counts.tolist(), "tokens": int(counts.sum())}
-    )
+    total = int(counts.sum())
+    write_json(facts, {"parameters": choices.model_dump(), "counts": counts.tolist(), "tokens": total})
     write_csv(curve, ["words", "loss"], losses.rows)
-
-    def unknown(word: str) -> NDArray[np.float32] | None:
-        return vector_of(word, tensors["subwords"].numpy(), choices.subwords) if choices.subwords else None
-
-    figures: dict[str, Any] = {
-        "final_loss": losses.rows[-1][1],
-        "mean_norm": vectors[1:].double().norm(dim=1).mean().item(),
-        "words_a_pass": int(counts.sum()),
-    }
-    if choices.pretrained is not None:
-        figures["pretrained_coverage"] = found / len(number)
-    if judged:
-        figures["agreement"] = {
-            name: measure(wordset, number, vectors.numpy(), unknown) for name, wordset in judged.items()
-        }
-    write_json(metrics, figures)
+    results["final_loss"] = losses.rows[-1][1]
+    results["mean_norm"] = vectors[1:].double().norm(dim=1).mean().item()
+    write_json(metrics, results | {"words_per_epoch": total})
 
 
 if __name__ == "__main__":

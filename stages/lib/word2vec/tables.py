@@ -1,6 +1,7 @@
 """Tables: the input vectors, of words alone or of words and their character n-grams."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from stages import PAD, UNK
 from stages.lib.char_ngrams import char_ngrams_of
+from stages.lib.vectors import read_vectors
 from stages.lib.word2vec.rows import row_scale
 from stages.lib.word2vec.settings import EngineSettings, Word2VecParams
 from stages.lib.word2vec.stream import generator_at
@@ -98,3 +100,15 @@ def initial_table(tokens: Sequence[str], params: Word2VecParams, settings: Engin
     counts = np.concatenate([np.zeros(UNK + 1, np.int64), counts])  # <pad> and <unk> have no n-grams
     on_device = [torch.from_numpy(array).to(weight.device) for array in (buckets, counts)]
     return SubwordInputTable(weight, on_device[0], on_device[1], settings)
+
+
+def load_pretrained(path: Path, number: Mapping[str, int], table: InputTable) -> int:
+    """Replaces the initial vectors of all words in a file of vectors, and returns how many there are.
+
+    `number` maps each word to its row.
+    """
+    vectors = np.full((max(number.values()) + 1, table.weight.shape[1]), np.nan, np.float32)
+    count = read_vectors(path, number, vectors)
+    rows = torch.from_numpy(~np.isnan(vectors[:, 0])).nonzero().flatten()
+    table.assign(rows, torch.from_numpy(vectors)[rows])
+    return count

@@ -13,6 +13,7 @@ from torch import Tensor
 from stages import UNK
 from stages.lib.checkpoint import Checkpoint
 from stages.lib.command import Refusal
+from stages.lib.memory import require_memory
 from stages.lib.progress import progress
 from stages.lib.word2vec.noise import noise_table
 from stages.lib.word2vec.settings import EngineSettings, Word2VecParams, schedule
@@ -22,11 +23,11 @@ from stages.lib.word2vec.workers import Replays, RoundResult, Worker, merge_work
 
 
 class LossCurve:
-    """The mean loss per prediction over the words processed so far, in about `points` points."""
+    """The mean loss per prediction over the words processed so far."""
 
-    def __init__(self, words: int, points: int = 100) -> None:
-        """`words` is the number of words in all epochs."""
-        self.spacing = max(1, words // points)
+    def __init__(self, spacing: int) -> None:
+        """`spacing` is the number of words between two points."""
+        self.spacing = max(1, spacing)
         self.rows: list[tuple[int, float]] = []
         self.loss = self.predictions = 0.0
 
@@ -42,6 +43,17 @@ class LossCurve:
             self.rows.append((words, self.loss / self.predictions))
             self.loss = self.predictions = 0.0
 
+    def finish(self, words: int, vectors: Tensor, lr: float) -> None:
+        """Ends the curve and checks the trained vectors, (V, D).
+
+        Raises Refusal if the training has diverged or the text has no predictions.
+        """
+        if not vectors.isfinite().all():
+            raise Refusal(f"diverged after {words:,} words; lower embeddings.lr, found {lr:g}")
+        self.close(words)
+        if not self.rows:
+            raise Refusal("no two known words are adjacent in the train texts; lower vocabulary.min_count")
+
 
 class Trainer:
     """The state of a training: both tables, the position in the text, the loss curve."""
@@ -52,12 +64,10 @@ class Trainer:
         """`counts` (V,) are the occurrences of each row in the text that is learnt from."""
         self.inputs, self.params, self.settings = inputs, params, settings
         self.out = inputs.weight.new_zeros(len(counts), params.dim)
-        self.counts = counts.index_fill(
-            0, torch.tensor([UNK]), 0
-        )  # <unk> predicts and is predicted by nothing
+        self.counts = counts.index_fill(0, torch.tensor([UNK]), 0)  # no prediction has <unk>
         self.total = int(counts.sum()) * params.epochs
         self.top_lr = settings.lr if params.lr == "auto" else params.lr
-        self.curve = LossCurve(self.total, settings.curve_points)
+        self.curve = LossCurve(self.total // settings.curve_points)
         self.position, self.words, self.steps = Position(0, 0, 0), 0, 0
 
     def lr(self) -> float:
@@ -96,19 +106,28 @@ class Trainer:
         self.curve.add(self.words, loss, predictions)
         return loss / max(1, predictions)
 
-    def finish(self) -> LossCurve:
-        """The loss curve. Raises Refusal if the training has diverged or the text has no predictions."""
-        if not self.inputs.weight.isfinite().all():
-            raise Refusal(
-                f"diverged in the last of {self.steps:,} steps; lower embeddings.lr, found {self.top_lr:g}"
-            )
-        self.curve.close(self.words)
-        if not self.curve.rows:
-            raise Refusal(
-                "no two known words are adjacent in the train texts; lower vocabulary.min_count, or "
-                "embeddings.subsample"
-            )
-        return self.curve
+
+def require_trainable(text: int, words: int, params: Word2VecParams) -> None:
+    """Raises Refusal if there is nothing to learn from, or not enough memory for the tables.
+
+    `text` is the number of words in the train texts, `words` the number in the vocabulary.
+    """
+    if not words:
+        raise Refusal("the vocabulary contains <pad> and <unk> only; lower vocabulary.min_count")
+    if text <= params.window:
+        raise Refusal(
+            f"embeddings.window: found {params.window}, but the train texts have {text} words in total; "
+            "the window must be smaller than that"
+        )
+    buckets = params.char_ngrams.buckets if params.char_ngrams else 0
+    tables = 2 if params.device == "cpu" else 4  # a GPU also has buffers for a copy of all rows
+    require_memory(
+        4 * params.dim * (tables * words + buckets),
+        f"embeddings.dim: found {params.dim}, which with {words:,} words"
+        + (f" and {buckets:,} buckets" if buckets else ""),
+        "lower it, or raise vocabulary.min_count",
+        torch.cuda.mem_get_info()[0] if params.device == "cuda" else None,
+    )
 
 
 def train(
@@ -149,4 +168,5 @@ def train(
             merge_workers(workers[: len(batch)], inputs, trainer.out, settings.average_from, pool)
             bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
             bar.update(words)
-    return trainer.finish()
+    trainer.curve.finish(trainer.words, inputs.weight, trainer.top_lr)
+    return trainer.curve
