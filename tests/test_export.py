@@ -170,7 +170,7 @@ def test_an_export_that_was_interrupted_can_be_run_again(
 
 
 @pytest.mark.parametrize(
-    ("form", "name", "told"),
+    ("form", "name", "message"),
     [
         ("word2vec", "data/embeddings.safetensors", "this is a file of the pipeline"),
         ("safetensors", "data/embeddings.safetensors", "this is a file of the pipeline"),
@@ -180,10 +180,10 @@ def test_an_export_that_was_interrupted_can_be_run_again(
     ],
 )
 def test_files_of_the_pipeline_and_folders_are_not_overwritten(
-    project: Path, form: str, name: str, told: str
+    project: Path, form: str, name: str, message: str
 ) -> None:
     before = contents(project)
-    with pytest.raises(Refusal, match=told):
+    with pytest.raises(Refusal, match=message):
         exported(form, name)
     assert contents(project) == before
 

@@ -123,8 +123,8 @@ def test_unknown_words_may_get_a_vector() -> None:
         asked.append(word)
         return PLANE[0] if word == "zz" else None
 
-    told = measure(pairs, NUMBER, PLANE, unknown)
-    assert told == {"spearman": pytest.approx(1), "pairs": 3, "covered": 0.75}
+    result = measure(pairs, NUMBER, PLANE, unknown)
+    assert result == {"spearman": pytest.approx(1), "pairs": 3, "covered": 0.75}
     assert asked == ["zz", "q"]
 
 
@@ -140,8 +140,8 @@ def test_unknown_words_may_get_a_vector() -> None:
 def test_an_undefined_correlation_is_left_out(
     pairs: list[tuple[str, str]], scores: list[float], known: int
 ) -> None:
-    told = measure(Similarity(pairs, scores), NUMBER, PLANE)
-    assert told == {"pairs": known, "covered": known / len(pairs)}
+    result = measure(Similarity(pairs, scores), NUMBER, PLANE)
+    assert result == {"pairs": known, "covered": known / len(pairs)}
 
 
 def test_a_vector_of_zeros_makes_no_nan() -> None:
@@ -178,8 +178,8 @@ def test_analogies_as_worked_by_hand() -> None:
             ("man", "woman", "king", "prince"),
         ]
     )
-    told = measure(questions, ROYAL_NUMBER, ROYAL_TABLE)
-    assert told == {"accuracy": pytest.approx(2 / 3), "questions": 3, "covered": 0.75}
+    result = measure(questions, ROYAL_NUMBER, ROYAL_TABLE)
+    assert result == {"accuracy": pytest.approx(2 / 3), "questions": 3, "covered": 0.75}
 
 
 def test_the_answer_is_not_a_word_of_the_question() -> None:
@@ -203,12 +203,12 @@ def test_only_the_most_frequent_words_are_candidates(monkeypatch: pytest.MonkeyP
 def test_rows_without_a_word_are_not_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wordsets, "CANDIDATES", 4)
     reserved = np.array([[0, 0, 0], [1, 1, 2]], np.float32)  # <pad>, and <unk> where the answer is
-    told = measure(
+    result = measure(
         Analogies([("man", "woman", "king", "queen")]),
         {word: row + 2 for word, row in ROYAL_NUMBER.items()},
         np.concatenate([reserved, ROYAL_TABLE]),
     )
-    assert told == {"accuracy": 1, "questions": 1, "covered": 1}
+    assert result == {"accuracy": 1, "questions": 1, "covered": 1}
 
 
 def test_the_result_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,9 +250,9 @@ def test_gensim_finds_the_same_similarity(name: str) -> None:
     peer = models.KeyedVectors(20)
     peer.add_vectors(words, table)
     _, correlation, missing = peer.evaluate_word_pairs(str(path))
-    told = measure(found, {word: n for n, word in enumerate(words)}, table)
-    assert told["spearman"] == pytest.approx(correlation.statistic, abs=1e-4)
-    assert 100 * (1 - told["covered"]) == pytest.approx(missing)
+    result = measure(found, {word: n for n, word in enumerate(words)}, table)
+    assert result["spearman"] == pytest.approx(correlation.statistic, abs=1e-4)
+    assert 100 * (1 - result["covered"]) == pytest.approx(missing)
 
 
 def test_gensim_finds_the_same_answers(tmp_path: Path) -> None:
@@ -267,6 +267,6 @@ def test_gensim_finds_the_same_answers(tmp_path: Path) -> None:
     # gensim weighs all words alike only if they are of length 1.
     peer.vectors = table / np.linalg.norm(table, axis=1, keepdims=True)
     accuracy, _ = peer.evaluate_word_analogies(str(path))
-    told = measure(read_wordset(path), {word: n for n, word in enumerate(words)}, table)
-    assert told == {"accuracy": pytest.approx(accuracy), "questions": 200, "covered": 1}
+    result = measure(read_wordset(path), {word: n for n, word in enumerate(words)}, table)
+    assert result == {"accuracy": pytest.approx(accuracy), "questions": 200, "covered": 1}
     assert 0 < accuracy < 1
