@@ -113,8 +113,7 @@ def test_the_textbook_engine_learns_the_same_and_is_deterministic(
     tmp_path: Path, objective: str, loss: str
 ) -> None:
     fruit = Run(tmp_path, fruit_and_tools(60))
-    choices = {"engine": "textbook", "objective": objective, "loss": loss, "subsample": 0, "epochs": 8}
-    choices["lr"] = 0.1
+    choices = {"engine": "textbook", "objective": objective, "loss": loss, "subsample": 0, "epochs": 16}
     table = fruit(**choices)["embeddings"]
     first = fruit.bytes()
     assert table.shape == (10, 8)
