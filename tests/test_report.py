@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.numpy import save_file
-from stages.lib.subwords import bucket
 
 from stages import STAGES, classifier, report
 from stages.classifier import About, Classifier
 from stages.lib.files import sha256, write_csv, write_json
 from stages.lib.nbsvm import NGrams, Runs
+from stages.lib.subwords import bucket
 from stages.robustness import Chain
 
 SHARES = ["accuracy", "accuracy_low", "accuracy_high", "difference_low", "difference_high", "changed"]

@@ -234,9 +234,7 @@ def test_what_gensim_writes_is_read(tmp_path: Path, binary: bool) -> None:
     assert again.tobytes() == table.tobytes()
 
 
-def test_the_bytes_do_not_depend_on_the_chunk_length(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_bytes_do_not_depend_on_the_chunk_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32)
     words = [f"w{n}" for n in range(50)]
     write_word2vec(tmp_path / "a", words, table, binary=False)
