@@ -1,0 +1,134 @@
+"""The model that scores text: the sum of the classifier and the n-grams, read without torch.
+
+    logits = logits of the words + logits of the n-grams
+
+Each part is already multiplied by its weight, so the contributions of words and n-grams and the bias
+sum to the logits.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from stages.lib.arrays import Float64, Int32, Int64
+from stages.lib.command import Refusal
+from stages.lib.files import atomic
+from stages.lib.ngram.model import Contribution, NGramConfig, NGramModel
+from stages.lib.params import Section
+from stages.lib.reviews import logits_for
+from stages.lib.word_model import Keep, Pool, WordModel
+
+__all__ = ["Contribution", "Model", "ModelConfig", "cross_entropy", "decide", "probabilities"]
+
+
+class ModelConfig(Section):
+    """What scoring needs to know beside the weights."""
+
+    vocabulary: str  # SHA-256 of data/vocabulary.parquet
+    labels: list[str]
+    width: int | None  # tokens that a review is cut to
+    keep: Keep  # part of a longer review that is kept
+    pool: Pool  # of the words
+    temperature: float = 1.0  # divisor of the logits
+    threshold: float = 0.5  # probability from which the second of two labels is predicted
+    ngrams: NGramConfig | None
+
+
+class Model:
+    """The content of data/ensemble.safetensors."""
+
+    def __init__(self, config: ModelConfig, words: WordModel, ngrams: NGramModel | None = None) -> None:
+        """Raises ValueError if the numbers of logits differ."""
+        self.config, self.words, self.ngrams, self.labels = config, words, ngrams, config.labels
+        self.bias: Float64 = words.bias + (0 if ngrams is None else ngrams.bias)  # (O,)
+        if self.bias.shape != (logits_for(len(self.labels)),):
+            raise ValueError(f"found {len(self.bias)} logits for {len(self.labels)} labels")
+
+    def logits(self, flat: Int32, lengths: Int32 | Int64) -> Float64:
+        """The logits of documents one after the other: row numbers (M,), lengths (N,) -> (N, O)."""
+        logits = self.words.logits(flat, lengths)
+        return logits if self.ngrams is None else logits + self.ngrams.logits(flat, lengths)
+
+    def probabilities(self, logits: Float64, temperature: float | None = None) -> Float64:
+        """Calibrated probabilities, (N, O) -> (N, L); by default with the model's own temperature."""
+        return probabilities(logits, self.config.temperature if temperature is None else temperature)
+
+    def predicted(self, probabilities: Float64, threshold: float | None = None) -> Int64:
+        """The predicted labels, (N, L) -> (N,); by default with the model's own threshold."""
+        return decide(probabilities, self.config.threshold if threshold is None else threshold)
+
+    def contributions(self, flat: Int32) -> list[Contribution]:
+        """What each token and each known n-gram of one document, (T,), adds to its logits.
+
+        Raises ValueError if the pool is max or mean_max.
+        """
+        words = self.words.contributions(flat)
+        return words if self.ngrams is None else words + self.ngrams.contributions(flat)
+
+    def save(self, path: Path) -> None:
+        """Writes data/ensemble.safetensors."""
+        arrays = {f"words.{name}": array for name, array in self.words.arrays.items()}
+        if self.ngrams is not None:
+            arrays |= {f"ngrams.{name}": array for name, array in self.ngrams.arrays().items()}
+        with atomic(path) as temporary:
+            save_file(arrays, temporary, {"model": self.config.model_dump_json()})
+
+    @classmethod
+    def load(cls, path: Path) -> "Model":
+        """Reads data/ensemble.safetensors. Raises Refusal if the file is something else."""
+        try:
+            with safe_open(path, "np") as file:
+                config = ModelConfig.model_validate_json((file.metadata() or {})["model"])
+                names = list(file.keys())
+                parts = {
+                    part: {n.partition(".")[2]: file.get_tensor(n) for n in names if n.startswith(f"{part}.")}
+                    for part in ("words", "ngrams")
+                }
+            if sum(map(len, parts.values())) != len(names) or bool(parts["ngrams"]) != bool(config.ngrams):
+                raise ValueError(f"found the arrays {', '.join(names)}")
+            words = WordModel(config.pool, parts["words"])
+            if config.ngrams is None:
+                return cls(config, words)
+            return cls(config, words, NGramModel.from_arrays(parts["ngrams"], config.ngrams))
+        except (SafetensorError, LookupError, TypeError, ValueError):
+            raise Refusal(f"{path}: no model of this version; run `dvc repro`") from None
+
+
+def log_probabilities(logits: Float64) -> Float64:
+    """The logarithms of the probabilities of the labels: (N, O) -> (N, L)."""
+    if logits.shape[1] == 1:
+        result: Float64 = -np.logaddexp(0, np.concatenate([logits, -logits], 1))
+        return result
+    shifted = logits - logits.max(1, keepdims=True)
+    result = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return result
+
+
+def probabilities(logits: Float64, temperature: float = 1.0) -> Float64:
+    """Sigmoid or softmax: logits (N, O) -> probabilities (N, L), which sum to 1 in each row.
+
+    >>> probabilities(np.array([[0.0], [2.0]]), temperature=2).round(3).tolist()
+    [[0.5, 0.5], [0.269, 0.731]]
+    """
+    result: Float64 = np.exp(log_probabilities(logits / temperature))
+    return result
+
+
+def cross_entropy(logits: Float64, labels: Int32) -> Float64:
+    """The cross-entropy of each document, in nats: (N, O), (N,) -> (N,)."""
+    result: Float64 = -log_probabilities(logits)[np.arange(len(labels)), labels]
+    return result
+
+
+def decide(probabilities: Float64, threshold: float) -> Int64:
+    """The predicted label of each row, (N, L) -> (N,). The threshold applies to two labels.
+
+    >>> decide(np.array([[0.6, 0.4], [0.3, 0.7]]), 0.4).tolist()
+    [1, 1]
+    """
+    if probabilities.shape[1] == 2:
+        return (probabilities[:, 1] >= threshold).astype(np.int64)
+    result: Int64 = probabilities.argmax(1)
+    return result
