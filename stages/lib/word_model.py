@@ -86,7 +86,8 @@ class WordModel:
             return each
         document = np.repeat(np.arange(len(lengths)), lengths)
         total = np.bincount(document, each, len(lengths)).clip(min=SMALLEST)
-        return each / total[document]
+        result: Float64 = each / total[document]
+        return result
 
     def contributions(self, flat: Int32) -> list[Contribution]:
         """What each token of one document, (T,), adds to its logits.
