@@ -20,7 +20,15 @@ from stages.lib.params import Section
 from stages.lib.reviews import logits_for
 from stages.lib.word_model import Keep, Pool, WordModel
 
-__all__ = ["Contribution", "Model", "ModelConfig", "cross_entropy", "decide", "probabilities"]
+__all__ = [
+    "Contribution",
+    "Model",
+    "ModelConfig",
+    "cross_entropy",
+    "decide",
+    "log_probabilities",
+    "probabilities",
+]
 
 
 class ModelConfig(Section):

@@ -1,0 +1,203 @@
+"""Ensemble: two opinions, weighted on validation.
+
+The classifier averages word vectors and generalises to words that are rare in the train reviews; the
+n-grams are sensitive to word order. They make different mistakes, so their weighted sum is better than
+either:
+
+    logits = w1 * classifier + w2 * n-grams
+
+Each part is trained alone: trained together, the n-grams would explain the train reviews before the
+vectors had to. Three choices are made on the validation reviews, which neither part was trained on:
+
+1. the weights w1 and w2, which minimise the cross-entropy;
+2. the temperature that the sum is divided by, so that of the reviews with probability 0.9 nine in ten
+   are classified correctly;
+3. the threshold from which the second of two labels is predicted.
+
+If all validation reviews have one label, they cannot decide any of these: then the weights are 0.5, the
+temperature 1 and the threshold 0.5. The result is one file, the only model file that later stages read.
+
+    Platt 1999, "Probabilistic Outputs for Support Vector Machines"
+    Guo et al. 2017, "On Calibration of Modern Neural Networks"
+
+    python -m stages.ensemble --help
+"""
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from stages import VALIDATION
+from stages.lib.arrays import Float64, Int32
+from stages.lib.command import Refusal, run
+from stages.lib.files import read_json, write_json
+from stages.lib.model import Model, ModelConfig, cross_entropy, log_probabilities, probabilities
+from stages.lib.ngram.model import NGramModel
+from stages.lib.params import Section, read_params
+from stages.lib.reviews import logits_for, read_split, unpadded
+from stages.lib.word_model import WordModel
+
+MAX_SCALE = 100.0  # largest weight and temperature, and inverse of the smallest temperature
+
+
+class Params(Section):
+    # The weight of the n-grams, where the classifier has the rest; or both are fitted on validation.
+    weights: Literal["validation"] | Annotated[float, Field(ge=0, le=1)]
+    calibration: Literal["temperature", "none"]  # is a probability of 0.9 right nine times in ten?
+    threshold: Literal["validation"] | Annotated[float, Field(gt=0, lt=1)]  # probability of the second label
+
+
+def smoothed_labels(labels: Int32, count: int) -> Float64:
+    """Target probabilities instead of certain labels: (N,) -> (N, L).
+
+    The minimum of the cross-entropy of a few reviews that are all classified correctly is at infinite
+    logits. So the n reviews of a label get it with probability (n + 1) / (n + L), Laplace's rule of
+    succession. Platt 1999, section 2.2.
+
+    >>> smoothed_labels(np.array([0, 1, 1], np.int32), 2).round(2).tolist()
+    [[0.67, 0.33], [0.25, 0.75], [0.25, 0.75]]
+    """
+    frequency = np.bincount(labels, minlength=count)[labels][:, None]  # (N, 1)
+    result: Float64 = (frequency * np.eye(count)[labels] + 1.0) / (frequency + count)
+    return result
+
+
+def smoothed_cross_entropy(logits: Float64, targets: Float64) -> float:
+    """The mean cross-entropy of logits (N, O) and target probabilities (N, L), in nats."""
+    return float(-(targets * log_probabilities(logits)).sum(1).mean())
+
+
+def fit_ensemble_weights(words: Float64, ngrams: Float64, labels: Int32, count: int) -> tuple[float, float]:
+    """The non-negative weights of two models' logits (N, O) whose sum has the lowest smoothed loss.
+
+    The loss is convex in the weights, so its minimum is unique if the logits differ.
+    """
+    from scipy.optimize import minimize  # takes 0.2 s to import
+
+    targets = smoothed_labels(labels, count)  # (N, L)
+    parts = np.stack([words, ngrams])  # (2, N, O)
+    outputs = words.shape[1]
+
+    def loss_and_gradient(weights: Float64) -> tuple[float, Float64]:
+        logits = (weights[:, None, None] * parts).sum(0)  # (N, O)
+        # The derivative of the cross-entropy by a logit: probability minus target.
+        residuals = (probabilities(logits) - targets)[:, -outputs:] / len(targets)  # (N, O)
+        return smoothed_cross_entropy(logits, targets), (parts * residuals).sum((1, 2))
+
+    weights, lowest = np.ones(2), math.inf
+    while True:
+        result = minimize(
+            loss_and_gradient,
+            weights,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(0, MAX_SCALE)] * 2,
+            options={"ftol": 1e-12, "gtol": 1e-9},
+        )
+        # L-BFGS-B may stop early after it has reached a bound. Starting again from there continues.
+        if not result.fun < lowest - 1e-9:
+            break
+        weights, lowest = result.x, result.fun
+    return float(weights[0]), float(weights[1])
+
+
+def temperature_for(logits: Float64, labels: Int32, count: int) -> float:
+    """The divisor of logits (N, O) with the lowest smoothed loss.
+
+    It changes probabilities and not their order: Guo et al. 2017, section 4.2. Ternary search over its
+    logarithm, in which the loss has one minimum.
+    """
+    targets = smoothed_labels(labels, count)
+    low, high = math.log(1 / MAX_SCALE), math.log(MAX_SCALE)
+    while high - low > 1e-4:
+        third = (high - low) / 3
+        cold, hot = (
+            smoothed_cross_entropy(logits / math.exp(t), targets) for t in (low + third, high - third)
+        )
+        low, high = low + third * (hot <= cold), high - third * (cold <= hot)
+    return math.exp((low + high) / 2)
+
+
+def threshold_for(probabilities: Float64, labels: Int32) -> float:
+    """The threshold with the highest accuracy: probabilities (N, 2), labels (N,).
+
+    Candidates are the midpoints between adjacent probabilities. Of equal ones the nearest to 0.5 is taken.
+
+    >>> threshold_for(np.array([[0.8, 0.2], [0.7, 0.3], [0.6, 0.4]]), np.array([0, 0, 1], np.int32))
+    0.35
+    """
+    order = np.argsort(probabilities[:, 1], kind="stable")
+    second, y_true = probabilities[order, 1], labels[order]
+    negatives_below = np.concatenate([[0], np.cumsum(1 - y_true)])  # (N + 1,)
+    positives_above = np.concatenate([np.cumsum(y_true[::-1])[::-1], [0]])
+    edges = np.concatenate([[0.0], second, [1.0]])
+    midpoints = (edges[:-1] + edges[1:]) / 2  # (N + 1,)
+    correct = np.where(edges[:-1] < edges[1:], negatives_below + positives_above, -1)
+    best = midpoints[correct == correct.max()]
+    return round(float(best[np.abs(best - 0.5).argmin()]), 6)
+
+
+def read_parts(
+    classifier: Path, ngrams: Path, labels: list[str]
+) -> tuple[ModelConfig, WordModel, NGramModel]:
+    """Both parts and the configuration of their sum. Raises Refusal if they do not belong together."""
+    word_model, cut = WordModel.from_classifier(classifier)
+    ngram_model = NGramModel.load(ngrams)
+    if cut.vocabulary != ngram_model.config.vocabulary:
+        raise Refusal(
+            f"{ngrams}: has another vocabulary than {classifier}; run `dvc repro` to make both again"
+        )
+    if not len(word_model.bias) == len(ngram_model.bias) == logits_for(len(labels)):
+        logits = f"{len(word_model.bias)} and {len(ngram_model.bias)} logits"
+        raise Refusal(f"{classifier}, {ngrams}: found {logits} for {len(labels)} labels; run `dvc repro`")
+    shared = cut.model_dump() | {
+        "labels": labels,
+        "ngrams": ngram_model.config if ngram_model.config.max_n else None,
+    }
+    return ModelConfig(**shared), word_model, ngram_model
+
+
+def main(
+    params: Path, tensors: Path, labels: Path, classifier: Path, ngrams: Path, ensemble: Path, metrics: Path
+) -> None:
+    choices = read_params(params, "ensemble", Params)
+    config, word_model, ngram_model = read_parts(classifier, ngrams, read_json(labels)["labels"])
+    validation = read_split(tensors, VALIDATION)
+    documents, y_true = unpadded(validation.ids, validation.lengths), validation.labels
+    count, occurring = len(config.labels), len(np.unique(y_true))
+    decidable = occurring > 1  # else always predicting that label would look best
+    weights = (0.5, 0.5)
+    if config.ngrams is None:
+        weights = (1.0, 0.0)
+    elif choices.weights != "validation":
+        weights = (1 - choices.weights, choices.weights)
+    elif decidable:
+        weights = fit_ensemble_weights(
+            word_model.logits(*documents), ngram_model.logits(*documents), y_true, count
+        )
+    scaled = None if config.ngrams is None else ngram_model.scaled(weights[1])
+    model = Model(config, word_model.scaled(weights[0]), scaled)
+    logits = model.logits(*documents)  # (N, O)
+    temperature = 1.0
+    if choices.calibration == "temperature" and decidable:
+        temperature = temperature_for(logits, y_true, count)
+    threshold = 0.5 if choices.threshold == "validation" else choices.threshold
+    if choices.threshold == "validation" and decidable and count == 2:
+        threshold = threshold_for(probabilities(logits, temperature), y_true)
+    model.config = config.model_copy(update={"temperature": temperature, "threshold": threshold})
+    model.save(ensemble)
+    results = {
+        "accuracy": float((probabilities(logits).argmax(1) == y_true).mean()),
+        "loss": float(cross_entropy(logits, y_true).mean()),
+        "labels": occurring,
+    }
+    chosen = {"temperature": temperature, "threshold": threshold}
+    both = {"classifier": weights[0], "ngrams": weights[1]}
+    write_json(metrics, chosen | {"weights": both, "validation": results})
+
+
+if __name__ == "__main__":
+    run(main)
