@@ -1,298 +1,256 @@
-"""N-grams: their numbers by hand, a table against a dict, counts against a Counter and scikit-learn."""
+"""Ngrams: logistic regression against scikit-learn, the model against dense inputs."""
 
-import re
+import itertools
+import json
+import subprocess
+import sys
 from collections import Counter
-from itertools import pairwise
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
+from safetensors.numpy import save_file
+from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import CountVectorizer
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
 
-from stages.lib import ngrams
-from stages.lib.command import Refusal
-from stages.lib.ngrams import (
-    ABSENT,
-    Buckets,
-    Table,
-    hashed,
-    incidence,
-    keys_of,
-    learn,
-    runs,
-    table_of,
-)
+from stages import ngrams
+from stages.lib.arrays import Float32, Float64, Int32
+from stages.lib.model import probabilities
+from stages.lib.ngram.model import NGramModel
+from stages.lib.reviews import Reviews, logits_for, unpadded
+from stages.ngrams import Params, config_for, df_scale, fit, logistic_regression
+from tests.conftest import ROOT
+from tests.test_ngram_model import CONFIG, V, dense_inputs, keys_in
 
-Ints = NDArray[np.int64]
-
-V = 12
-REVIEWS = st.lists(st.lists(st.integers(1, V - 1), max_size=8), max_size=9)
-KEYS = st.one_of(st.integers(1, 40), st.integers(1, 2**63 - 1))
+PLAIN = Params(
+    max_n=2, min_df=1, max_features=10**6, buckets=None, binary=True, pool="sum", ending_boost=0,
+    nb_ratios=False, df_power=0, l2=1, class_weight="none",
+)  # fmt: skip
 
 
-def flat_of(reviews: list[list[int]]) -> tuple[Ints, Ints]:
-    lengths = np.array([len(review) for review in reviews], np.int64)
-    return np.array([word for review in reviews for word in review], np.int64), lengths
+def reviews_of(texts: list[list[int]], labels: list[int], width: int = 32) -> Reviews:
+    ids = np.zeros((len(texts), width), np.int32)
+    for row, text in zip(ids, texts, strict=True):
+        row[: len(text)] = text
+    return Reviews(ids, np.array([len(text) for text in texts], np.int32), np.array(labels, np.int32))
 
 
-def key_of(run: tuple[int, ...], words: int = V) -> int:
-    """A run as a number in base `words`, with Python's own whole numbers."""
-    key = 0
-    for word in run:
-        key = key * words + word
-    return key
+def fitted(train: Reviews, labels: int, **choices: Any) -> NGramModel:
+    params = PLAIN.model_copy(update=choices)
+    return fit(train, labels, params, config_for(params, V, "0" * 64))
 
 
-def runs_of(review: list[int], longest: int) -> list[tuple[int, ...]]:
-    return [
-        tuple(review[n : n + order])
-        for order in range(1, longest + 1)
-        for n in range(len(review) - order + 1)
-    ]
+def logits_on(model: NGramModel, reviews: Reviews) -> Float64:
+    return model.logits(*unpadded(reviews.ids, reviews.lengths))
 
 
-def test_the_numbers_of_runs_by_hand() -> None:
-    flat, lengths = flat_of([[3, 7, 4], [], [5], [3, 7]])
-    found = [(keys.tolist(), review.tolist()) for keys, review in runs(flat, lengths, 3, 10)]
-    assert found == [
-        ([3, 7, 4, 5, 3, 7], [0, 0, 0, 2, 3, 3]),
-        ([37, 74, 37], [0, 0, 3]),
-        ([374], [0]),
-    ]
+def test_a_rare_ngram_has_a_larger_scale() -> None:
+    df = np.array([1, 4, 4, 7])
+    assert df_scale(df, 0.5)[:, 0] == pytest.approx([2, 1, 1, (4 / 7) ** 0.5])
+    assert df_scale(df, 0)[:, 0].tolist() == [1, 1, 1, 1]
+    assert np.isfinite(df_scale(np.array([0, 0, 8]), 0.5)).all()  # empty buckets
 
 
-def test_a_run_longer_than_all_reviews_and_no_reviews_are_nothing() -> None:
-    for reviews in ([[1]], [[]], []):
-        found = list(runs(*flat_of(reviews), 4, 10))
-        assert [len(keys) for keys, _ in found] == [len(reviews and reviews[0]), 0, 0, 0]
+@pytest.mark.filterwarnings("error")
+def test_no_ngrams_have_no_scale() -> None:
+    assert df_scale(np.zeros(0, np.int64), 0.5).shape == (0, 1)
 
 
-@given(reviews=REVIEWS, longest=st.integers(1, 5))
-@settings(deadline=None)
-def test_no_run_goes_from_one_review_to_the_next(reviews: list[list[int]], longest: int) -> None:
-    found = list(runs(*flat_of(reviews), longest, V))
-    assert len(found) == longest
-    told = Counter((int(r), int(k)) for keys, review in found for k, r in zip(keys, review, strict=True))
-    wanted = Counter((n, key_of(run)) for n, review in enumerate(reviews) for run in runs_of(review, longest))
-    assert told == wanted
+def dense_fit(
+    inputs: Float64, labels: Int32, scale: Float64 | Float32, l2: float, weights: Float64
+) -> tuple[Float64, Float64]:
+    """The coefficients (F, O) and bias (O,) with the lowest loss, in 64 bits, with numerical gradients."""
+    outputs = scale.shape[1]
+
+    def loss(flat: Float64) -> float:
+        w, bias = flat[:-outputs].reshape(-1, outputs), flat[-outputs:]
+        logits = inputs @ (scale * w) + bias
+        both = np.concatenate([np.zeros_like(logits), logits], 1) if outputs == 1 else logits
+        losses = -log_softmax(both, axis=1)[np.arange(len(labels)), labels]
+        return float((losses * weights).sum() + l2 / 2 * (w**2).sum())
+
+    result = minimize(loss, np.zeros(scale.size + outputs), method="BFGS").x
+    return result[:-outputs].reshape(-1, outputs), result[-outputs:]
 
 
-@given(reviews=REVIEWS, longest=st.integers(1, 5), padding=st.integers(0, 3))
-@settings(deadline=None)
-def test_padded_reviews_have_the_same_runs(reviews: list[list[int]], longest: int, padding: int) -> None:
-    wide = max(map(len, reviews), default=0) + padding
-    ids = np.array([review + [0] * (wide - len(review)) for review in reviews], np.int32)
-    ids = ids.reshape(len(reviews), wide)
-    told = Counter(
-        (review, key)
-        for order, keys in enumerate(keys_of(ids, longest, V))
-        for review, row in enumerate(np.where(ids[:, order:] == 0, 0, keys).tolist())
-        for key in row
-        if key
-    )
-    found = runs(*flat_of(reviews), longest, V)
-    assert told == Counter(
-        (int(r), int(k)) for keys, review in found for k, r in zip(keys, review, strict=True)
-    )
+def some_inputs(labels: int) -> tuple[csr_matrix, Int32, Float64]:
+    generator = np.random.default_rng(1)
+    inputs = generator.integers(0, 3, (40, 5)).astype(np.float32)
+    y_true = ((inputs[:, 0] + generator.integers(0, labels, 40)).astype(int) % labels).astype(np.int32)
+    return csr_matrix(inputs), y_true, generator.uniform(0.2, 3, 40)
 
 
-@given(words=st.integers(2, 2**20), data=st.data())
-@settings(deadline=None, max_examples=200)
-def test_different_runs_never_share_a_number(words: int, data: st.DataObject) -> None:
-    longest = next(n for n in range(8, 0, -1) if words**n < 2**63)
-    word = st.sampled_from(sorted({1, 2 % words or 1, words // 2 or 1, words - 1}))
-    review = data.draw(st.lists(word | st.integers(1, words - 1), max_size=12))
-    keys = np.concatenate([keys for keys, _ in runs(*flat_of([review]), longest, words)])
-    met: dict[int, tuple[int, ...]] = {}
-    for key, run in zip(keys.tolist(), runs_of(review, longest), strict=True):
-        assert key == key_of(run, words) > 0
-        assert met.setdefault(key, run) == run
+@pytest.mark.parametrize("labels", [2, 3])
+@pytest.mark.parametrize("l2", [0.3, 3])
+def test_the_coefficients_equal_those_of_scikit_learn(labels: int, l2: float) -> None:
+    inputs, y_true, weights = some_inputs(labels)
+    scale = np.tile(np.array([[0.5], [1], [2], [-1], [0.3]], np.float32), (1, logits_for(labels)))
+    w, bias = logistic_regression(inputs, y_true, scale, l2, weights)
+    oracle = LogisticRegression(C=1 / l2, tol=1e-10, max_iter=10_000)
+    oracle.fit(inputs.toarray() * scale[:, 0], y_true, sample_weight=weights)
+    assert w == pytest.approx(oracle.coef_.T, abs=2e-3)
+    # Adding a constant to all biases of a softmax changes nothing.
+    shift = 0 if labels == 2 else bias.mean() - oracle.intercept_.mean()
+    assert bias - shift == pytest.approx(oracle.intercept_, abs=2e-3)
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_each_label_has_its_own_scale(labels: int) -> None:
+    inputs, y_true, weights = some_inputs(labels)
+    scale = np.random.default_rng(2).normal(size=(5, logits_for(labels))).astype(np.float32)
+    w, bias = logistic_regression(inputs, y_true, scale, 0.7, weights)
+    expected, other = dense_fit(inputs.toarray(), y_true, scale, 0.7, weights)
+    assert w == pytest.approx(expected, abs=3e-3)
+    assert bias - bias.mean() * (labels > 2) == pytest.approx(other - other.mean() * (labels > 2), abs=3e-3)
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_a_weight_of_two_equals_a_repeated_review(labels: int) -> None:
+    inputs, y_true, _ = some_inputs(labels)
+    scale, weights = np.ones((5, logits_for(labels)), np.float32), np.ones(40)
+    twice = np.concatenate([np.arange(40), np.arange(10)])
+    weights[:10] = 2
+    weighted = logistic_regression(inputs, y_true, scale, 1, weights)
+    repeated = logistic_regression(inputs[twice], y_true[twice], scale, 1, np.ones(50))
+    assert weighted[0] == pytest.approx(repeated[0], abs=1e-3)
+    assert weighted[1] - weighted[1][:1] == pytest.approx(repeated[1] - repeated[1][:1], abs=1e-3)
+
+
+def noisy_reviews(labels: int, count: int = 60) -> Reviews:
+    generator = np.random.default_rng(3)
+    y_true = generator.integers(0, labels, count)
+    texts = []
+    for label in y_true:
+        words = generator.integers(2, V, generator.integers(0, 6)).tolist() * int(generator.choice([1, 1, 4]))
+        texts.append([*words, 2 + int(label)] if generator.random() < 0.7 else words)
+    return reviews_of(texts, y_true.tolist())
+
+
+CHOICES: list[dict[str, Any]] = [
+    {},
+    {"nb_ratios": True},
+    {"df_power": 0.5},
+    {"pool": "mean", "l2": 0.5},
+    {"binary": False},
+    {"ending_boost": 0.5},
+    {"buckets": 7},
+    {"min_df": 4, "max_features": 6, "max_n": 3},
+    {"class_weight": "balanced"},
+    {"nb_ratios": True, "df_power": 0.25, "pool": "mean", "binary": False, "buckets": 20, "ending_boost": 2},
+]
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+@pytest.mark.parametrize("choices", CHOICES, ids=str)
+def test_the_model_equals_a_regression_on_dense_inputs(choices: dict[str, Any], labels: int) -> None:
+    params = PLAIN.model_copy(update=choices)
+    config = config_for(params, V, "0" * 64)
+    train = noisy_reviews(labels)
+    model = fitted(train, labels, **choices)
+    texts = [row[:n].tolist() for row, n in zip(train.ids, train.lengths, strict=True)]
+    df = Counter(key for text in texts for key in set(keys_in(text, params.max_n)))
+    frequent = sorted(df, key=lambda key: (-df[key], key))[: params.max_features]
+    keys = [] if params.buckets else sorted(key for key in frequent if df[key] >= params.min_df)
+    rows = {key: n for n, key in enumerate(keys)}
+    width = params.buckets or len(keys)
+    assert model.keys.tolist() == keys
+    assert model.weight.shape == (width, logits_for(labels))
+    plain = CONFIG.model_copy(update={"max_n": params.max_n, "buckets": params.buckets, "binary": False})
+    counts = np.stack([dense_inputs(text, plain, rows, width) for text in texts])
+    frequency = (counts > 0).sum(0)
+    scale = np.ones((width, logits_for(labels)))
+    scale *= (np.maximum(frequency, 1) / max(1, frequency.mean()))[:, None] ** -params.df_power
+    if params.nb_ratios:
+        for column, label in enumerate([1] if labels == 2 else range(labels)):
+            p, q = ((counts[m] > 0).sum(0) + 1 for m in (train.labels == label, train.labels != label))
+            scale[:, column] *= np.log(p / p.sum()) - np.log(q / q.sum())
+    inputs = np.stack([dense_inputs(text, config, rows, width) for text in texts])
+    if params.pool == "mean":
+        inputs *= frequency.sum() / len(texts)
+    weights = ngrams.sample_weights(train.labels, labels, params.class_weight)
+    w, bias = dense_fit(inputs, train.labels, scale, params.l2, weights)
+    expected, logits = inputs @ (scale * w) + bias, logits_on(model, train)
+    if labels > 2:
+        expected, logits = (part - part.mean(1, keepdims=True) for part in (expected, logits))
+    assert logits == pytest.approx(expected, abs=0.01)
+    assert np.abs(expected).max() > 0.5  # something was learnt
 
 
 @pytest.mark.parametrize(
-    ("words", "longest", "fits"),
-    [(2**20, 3, True), (2**21 - 1, 3, True), (2**21, 3, False), (2**32, 2, False), (300, 8, False)],
+    ("texts", "choices"),
+    [
+        ([[], [], [], []], {}),
+        ([[2], [3], [4], [5]], {"min_df": 2}),
+        ([[2, 3]] * 4, {}),
+        ([[], [], [], []], {"buckets": 4}),
+        ([[2, 3]] * 4, {"min_df": 9}),
+        ([[2], [3], [4], [5]], {"max_n": 0}),
+        ([[2], [3], [4], [5]], {"max_n": 0, "buckets": 4}),
+    ],
 )
-def test_runs_that_do_not_fit_into_63_bits_are_refused(words: int, longest: int, fits: bool) -> None:
-    flat, lengths = flat_of([[words - 1] * 8])
-    if fits:
-        keys, _ = list(runs(flat, lengths, longest, words))[-1]
-        assert keys[0] == words**longest - 1 < 2**63
-        return
-    told = rf"^ngrams\.longest: found {longest} with {words} words; .* among (\d+) words: lower it"
-    with pytest.raises(Refusal, match=told) as refusal:
-        list(runs(flat, lengths, longest, words))
-    most = int(re.search(told, str(refusal.value))[1])  # type: ignore[index]
-    assert most**longest < 2**63 <= (most + 2) ** longest
-    assert "vocabulary.max_words" in str(refusal.value)
+@pytest.mark.filterwarnings("error")
+def test_without_information_the_probabilities_are_the_frequencies_of_labels(
+    texts: list[list[int]], choices: dict[str, Any]
+) -> None:
+    for labels, pool, nb_ratios in itertools.product((2, 3), ("mean", "sum"), (True, False)):
+        train = reviews_of(texts, [0, 1, 0, 1] if labels == 2 else [0, 1, 2, 1])
+        model = fitted(train, labels, **choices, pool=pool, nb_ratios=nb_ratios, df_power=0.25)
+        expected = [0.25, 0.5, 0.25] if labels == 3 else [0.5, 0.5]
+        tolerance = 0.08 if choices.get("max_n") == 0 else 0.02
+        assert probabilities(logits_on(model, train))[0].tolist() == pytest.approx(expected, abs=tolerance)
 
 
-@given(
-    keys=st.lists(KEYS, unique=True, max_size=60),
-    others=st.lists(KEYS, max_size=60),
-)
-@settings(deadline=None)
-def test_a_table_finds_what_was_put_in_and_nothing_else(keys: list[int], others: list[int]) -> None:
-    table = Table(np.array(keys, np.int64))
-    known = {key: row for row, key in enumerate(keys)}
-    asked = keys + others
-    assert table.rows == len(keys)
-    assert table.find(np.array(asked, np.int64)).tolist() == [known.get(key, ABSENT) for key in asked]
+def test_an_empty_model_has_the_smoothed_log_odds_of_the_labels() -> None:
+    train = reviews_of([[2]] * 5, [0, 1, 1, 1, 1])
+    assert fitted(train, 2, max_n=0).bias.tolist() == pytest.approx([np.log(5 / 2)])
+    assert fitted(train, 2, max_n=0, class_weight="balanced").bias.tolist() == pytest.approx([0])
 
 
-def neighbours(count: int, bits: int, bucket: int) -> list[int]:
-    """Keys that a table of so many bits deals to the same bucket."""
-    candidates = np.arange(1, 40_000)
-    return candidates[hashed(candidates, bits - 2) == bucket][:count].tolist()
+def write_inputs(folder: Path, labels: int = 2) -> list[Path]:
+    """Reviews in which the order of two words decides the label."""
+    arrays = {}
+    for seed, (split, count) in enumerate((("train", 120), ("validation", 40))):
+        generator = np.random.default_rng(seed)
+        y_true = generator.integers(0, labels, count).astype(np.int32)
+        ids = generator.integers(5, V, (count, 6)).astype(np.int32)
+        order = np.array([[2, 3, 4], [3, 2, 4], [4, 3, 2]])[y_true]
+        ids[:, 1:4] = order
+        lengths = np.full(count, 6, np.int32)
+        arrays |= {f"{split}.ids": ids, f"{split}.lengths": lengths, f"{split}.labels": y_true}
+    save_file(arrays, folder / "tensors.safetensors")
+    pq.write_table(pa.table({"id": range(V)}), folder / "vocabulary.parquet")
+    (folder / "labels.json").write_text(json.dumps({"labels": [str(n) for n in range(labels)]}))
+    names = ("tensors.safetensors", "vocabulary.parquet", "labels.json", "ngrams.safetensors", "ngrams.json")
+    return [folder / name for name in names]
 
 
-@pytest.mark.parametrize("bucket", [0, 3, 7])
-def test_keys_of_one_bucket_get_a_slot_each(bucket: int) -> None:
-    keys = neighbours(14, 5, bucket)
-    table = Table(np.array(keys[:12], np.int64))
-    assert table.bits == 5
-    assert not np.delete(table.turns, bucket).any()
-    assert table.find(np.array(keys)).tolist() == [*range(12), ABSENT, ABSENT]
+@pytest.mark.parametrize("labels", [2, 3])
+def test_the_stage_learns_the_order_of_words(
+    tmp_path: Path, write_params: Callable[..., Path], labels: int
+) -> None:
+    paths = write_inputs(tmp_path, labels)
+    accuracy = {}
+    for max_n in (0, 1, 2):
+        ngrams.main(write_params(ngrams={"max_n": max_n}), *paths)
+        metrics = json.loads(paths[4].read_text(encoding="utf-8"))
+        model = NGramModel.load(paths[3])
+        assert metrics["rows"] == len(model.weight)
+        assert model.config.words == V
+        accuracy[max_n] = metrics["validation"]["accuracy"]
+    assert accuracy[2] == 1.0
+    assert max(accuracy[0], accuracy[1]) < 0.75
+    contents = [path.read_bytes() for path in paths[3:]]
+    ngrams.main(write_params(ngrams={"max_n": 2}), *paths)
+    assert [path.read_bytes() for path in paths[3:]] == contents
 
 
-def test_a_table_is_asked_in_any_shape() -> None:
-    table = Table(np.arange(10, 60))
-    asked = np.random.default_rng(0).integers(1, 99, (3, 4, 5))
-    assert (table.find(asked) == np.where((asked >= 10) & (asked < 60), asked - 10, ABSENT)).all()
-
-
-def test_keys_that_find_no_slot_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ngrams, "TURNS", 1)
-    with pytest.raises(Refusal, match=r"^n-grams: \d+ of 1000 found no slot .* lower ngrams.limit$"):
-        Table(np.random.default_rng(0).integers(1, 2**62, 1000))
-
-
-def test_a_table_of_no_key_and_of_one() -> None:
-    asked = np.array([7, 8, 7, 2**62])
-    assert Table(np.zeros(0, np.int64)).find(asked).tolist() == [ABSENT] * 4
-    assert Table(np.array([7])).find(asked).tolist() == [0, ABSENT, 0, ABSENT]
-    assert Table(np.array([7])).find(np.zeros(0, np.int64)).tolist() == []
-
-
-def test_a_table_is_at_most_half_full() -> None:
-    for count in (1, 7, 8, 9, 1000):
-        assert len(Table(np.arange(1, count + 1)).slots) >= 2 * count
-
-
-def test_a_bucket_is_the_same_on_every_machine_and_in_range() -> None:
-    asked = np.array([1, 2, 31, 32, 2**40 + 5, 2**63 - 1])
-    assert Buckets(1000).find(asked).tolist() == [618, 236, 159, 777, 597, 751]
-    for rows in (2, 3, 1000, 2**31 - 1):
-        found = Buckets(rows).find(np.random.default_rng(1).integers(1, 2**63 - 1, 5000))
-        assert found.min() >= 0
-        assert found.max() < rows
-        assert found.max() - found.min() >= rows // 2
-
-
-def test_buckets_are_about_as_full_as_each_other() -> None:
-    keys = np.concatenate([keys for keys, _ in runs(np.arange(1, 4001), np.array([4000]), 2, 5000)])
-    often = np.bincount(Buckets(100).find(keys), minlength=100)
-    assert often.min() > 40
-    assert often.max() < 160
-
-
-def counted(reviews: list[list[int]], longest: int) -> tuple[Counter[int], Counter[tuple[int, int]]]:
-    """In how many reviews each run is, and how often in each."""
-    within = Counter((key_of(run), n) for n, review in enumerate(reviews) for run in runs_of(review, longest))
-    return Counter(key for key, _ in within), within
-
-
-@given(
-    reviews=REVIEWS, longest=st.integers(1, 4), least=st.integers(1, 3), limit=st.sampled_from([1, 2, 5, 99])
-)
-@settings(deadline=None, max_examples=200)
-def test_learning_is_counting(reviews: list[list[int]], longest: int, least: int, limit: int) -> None:
-    keys, places = learn(*flat_of(reviews), longest, V, least, limit)
-    often, within = counted(reviews, longest)
-    enough = sorted((-count, key) for key, count in often.items() if count >= least)
-    assert keys.tolist() == sorted(key for _, key in enough[:limit])  # of equal ones the lower keys
-    assert keys.dtype == np.int64
-    assert places.shape == (len(keys), len(reviews))
-    wanted = [[within[int(key), n] for n in range(len(reviews))] for key in keys]
-    assert places.toarray().tolist() == wanted
-
-
-def bytes_of(table: csr_matrix) -> list[bytes]:
-    return [part.tobytes() for part in (table.data, table.indices, table.indptr)]
-
-
-def a_corpus(count: int = 300) -> list[list[int]]:
-    draw = np.random.default_rng(1)
-    return [draw.zipf(1.5, draw.integers(0, 60)).clip(1, 499).tolist() for _ in range(count)]
-
-
-def test_threads_change_no_byte() -> None:
-    flat, lengths = flat_of(a_corpus())
-    found = [learn(flat, lengths, 3, 500, 2, 900, threads) for threads in (1, 2, 3)]
-    assert len(found[0][0]) == 900
-    for keys, places in found[1:]:
-        assert keys.tobytes() == found[0][0].tobytes()
-        assert bytes_of(places) == bytes_of(found[0][1])
-
-
-@pytest.mark.parametrize("longest", [1, 2, 3])
-@pytest.mark.parametrize("least", [1, 2])
-def test_counts_are_scikit_learns(longest: int, least: int) -> None:
-    reviews = a_corpus()
-    seen, fresh = reviews[:250], [*reviews[250:], []]
-    texts = [[" ".join(map(str, review)) for review in part] for part in (seen, fresh)]
-    peer = CountVectorizer(
-        ngram_range=(1, longest), min_df=least, token_pattern=r"\S+", lowercase=False, dtype=np.float32
-    )
-    counts = peer.fit_transform(texts[0])
-    names = {key_of(tuple(map(int, name.split())), 500): n for name, n in peer.vocabulary_.items()}
-    keys, places = learn(*flat_of(seen), longest, 500, least, 10**9)
-    assert set(keys.tolist()) == set(names)
-    columns = [names[key] for key in keys.tolist()]
-    assert (counts[:, columns] != places.T).nnz == 0
-    found = incidence(*flat_of(fresh), longest, 500, Table(keys))
-    assert found.shape == (51, len(keys))
-    assert (found != peer.transform(texts[1])[:, columns]).nnz == 0
-
-
-@given(reviews=REVIEWS, rows=st.integers(2, 30))
-@settings(deadline=None)
-def test_a_bucket_counts_all_runs_that_fall_into_it(reviews: list[list[int]], rows: int) -> None:
-    finder = Buckets(rows)
-    found = incidence(*flat_of(reviews), 2, V, finder).toarray()
-    wanted = np.zeros((len(reviews), rows))
-    for n, review in enumerate(reviews):
-        for run in runs_of(review, 2):
-            wanted[n, finder.find(np.array([key_of(run)]))[0]] += 1
-    assert found.tolist() == wanted.tolist()
-
-
-@pytest.mark.parametrize("wide", [3, 2**31 - 1])  # more cells than 32 bits can number
-def test_pairs_are_counted_in_the_order_of_rows_and_columns(wide: int) -> None:
-    row = np.array([2, 0, 2, 2, 1, 0, 5])
-    column = np.array([1, 2, 0, 1, ABSENT, 2, wide - 1])
-    found = table_of(row, column, 6, wide)
-    assert found.shape == (6, wide)
-    assert found.indptr.tolist() == [0, 1, 1, 3, 3, 3, 4]
-    assert found.indices.tolist() == [2, 0, 1, wide - 1]
-    assert found.data.tolist() == [2, 1, 2, 1]
-
-
-def test_where_each_value_begins() -> None:
-    assert ngrams.first_of_each(np.array([], np.int64)).tolist() == []
-    assert ngrams.first_of_each(np.array([0, 0, 0])).tolist() == [0]
-    assert ngrams.first_of_each(np.array([0, 1, 1, 9])).tolist() == [0, 1, 3]
-
-
-@given(st.lists(st.integers(0, 2**63 - 1), min_size=1), st.integers(1, 31))
-def test_a_hash_is_knuths_product_and_its_upper_bits(keys: list[int], bits: int) -> None:
-    mixed = [((k ^ (k >> 32)) * 0x9E3779B97F4A7C15) % 2**64 >> (64 - bits) for k in keys]
-    assert hashed(np.array(keys), bits).tolist() == mixed
-
-
-def test_neighbouring_numbers_are_dealt_far_apart() -> None:
-    slots = hashed(np.arange(1, 1001), 20)
-    assert all(abs(a - b) > 1 for a, b in pairwise(slots.tolist()))
+def test_training_and_scoring_ngrams_import_no_torch() -> None:
+    code = "import sys, stages.ngrams, stages.ensemble, stages.lib.model; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
