@@ -147,17 +147,12 @@ def read_parts(
     word_model, cut = WordModel.from_classifier(classifier)
     ngram_model = NGramModel.load(ngrams)
     if cut.vocabulary != ngram_model.config.vocabulary:
-        raise Refusal(
-            f"{ngrams}: has another vocabulary than {classifier}; run `dvc repro` to make both again"
-        )
+        raise Refusal(f"{ngrams}: has another vocabulary than {classifier}; run `dvc repro`")
     if not len(word_model.bias) == len(ngram_model.bias) == logits_for(len(labels)):
         logits = f"{len(word_model.bias)} and {len(ngram_model.bias)} logits"
         raise Refusal(f"{classifier}, {ngrams}: found {logits} for {len(labels)} labels; run `dvc repro`")
-    shared = cut.model_dump() | {
-        "labels": labels,
-        "ngrams": ngram_model.config if ngram_model.config.max_n else None,
-    }
-    return ModelConfig(**shared), word_model, ngram_model
+    counted = ngram_model.config if ngram_model.config.max_n else None
+    return ModelConfig(**cut.model_dump(), labels=labels, ngrams=counted), word_model, ngram_model
 
 
 def main(

@@ -178,11 +178,11 @@ def test_the_ensemble_is_the_weighted_sum_of_its_parts(
     for weights in (0, 0.3, 1, "validation"):
         ensemble.main(write_params(ensemble={"weights": weights}), *paths)
         metrics = json.loads(paths[5].read_text(encoding="utf-8"))
-        found = metrics["weights"]
+        weighting = metrics["weights"]
         if weights != "validation":
-            assert found == {"classifier": pytest.approx(1 - weights), "ngrams": weights}
+            assert weighting == {"classifier": pytest.approx(1 - weights), "ngrams": weights}
         logits = logits_on(Model.load(paths[4]), paths[0])
-        expected = found["classifier"] * first + found["ngrams"] * second
+        expected = weighting["classifier"] * first + weighting["ngrams"] * second
         assert logits == pytest.approx(expected, abs=1e-5)
         y_true = read_split(paths[0], "validation").labels
         assert metrics["validation"]["loss"] == pytest.approx(cross_entropy(logits, y_true).mean(), abs=1e-6)

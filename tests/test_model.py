@@ -216,9 +216,9 @@ def test_classifier_files_of_something_else_are_refused(tmp_path: Path, name: st
 def test_probabilities_and_losses_equal_those_of_torch(logits: list[float], labels: list[int]) -> None:
     one, y_true = np.array(logits)[:, None], np.array(labels, np.int32)
     two = np.concatenate([np.zeros_like(one), one], 1)
-    truth = torch.from_numpy(y_true)
+    targets = torch.from_numpy(y_true)
     expected = F.binary_cross_entropy_with_logits(
-        torch.tensor(logits).double(), truth.double(), reduction="none"
+        torch.tensor(logits).double(), targets.double(), reduction="none"
     )
     for table in (one, two):
         assert np.allclose(cross_entropy(table, y_true), expected.numpy())
