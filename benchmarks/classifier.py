@@ -1,22 +1,23 @@
-"""The classifier: what each of its choices is worth, and how it does beside fastText and scikit-learn.
+"""The classifier, the n-grams and their ensemble: the effect of each parameter, and a comparison with
+fastText and scikit-learn.
 
     make bench-classifier ARCHIVE=aclImdb_dev.tar.gz SST2=SST-2.zip
 
-ARCHIVE is the IMDb archive, SST2 that of the Stanford Sentiment Treebank; either may be left out.
-OPTIONS="..." goes to the command as it is; `python -m benchmarks.classifier --help` lists them.
-The stages before the classifier are run once for each corpus, with the parameters of its preset;
---work keeps what they make, so that the groups can be run one at a time:
+ARCHIVE is the IMDb archive, SST2 that of the Stanford Sentiment Treebank; either may be omitted.
+OPTIONS="..." is passed to the command; `python -m benchmarks.classifier --help` lists the options.
+The stages before the classifier run once for each corpus, with the parameters of its preset. With
+--work their output is kept, so that the groups can be run one at a time:
 
-    ablation    the textbook (a mean of vectors and a line) with one choice switched on, and the
-                preset with one choice changed: figures of the validation reviews alone, so that
-                nothing is chosen by the test reviews
-    peers       Firth, fastText and scikit-learn trained on the same reviews, and the test reviews
-    features    IMDb alone: n-grams of the train reviews, Firth and CountVectorizer
-    scoring     IMDb alone: test reviews a second, Firth and fastText
+    ablation    the textbook's model (a mean of vectors and a linear layer) with one parameter changed,
+                and the preset with one parameter changed: results on the validation reviews only, so
+                that nothing is selected on the test reviews
+    peers       Firth, fastText and scikit-learn trained on the same reviews; results on the test reviews
+    features    IMDb only: n-gram counts of the train reviews, by Firth and CountVectorizer
+    scoring     IMDb only: test reviews per second, by Firth and fastText
 
-Every run is a process of its own. Firth's seconds are those of its processes, Python's start and
-imports included; those of the peers are of the work alone. Where a peer has several settings, that
-of the most right validation reviews is taken and the others' seconds are not counted.
+Every run is a process of its own. Firth's seconds are those of its processes, with Python's start and
+imports; those of the peers are without. If a peer has several settings, the one with the highest
+validation accuracy is used, and the seconds of the others are not counted.
 """
 
 import argparse
@@ -35,54 +36,58 @@ import pyarrow.parquet as pq
 import yaml
 
 from benchmarks.classifier_peers import Settings, peer, write_lines
-from benchmarks.features import WAYS, features
+from benchmarks.features import METHODS, features
 from benchmarks.measure import Cost, processor, table
 from benchmarks.scoring import scored
 from benchmarks.stages import changed, checksum, preset, run_stage
-from stages import LABELLED, SPLITS, TEST, TRAIN, VALIDATION
-from stages.classifier import decide, load, probabilities, score
+from stages import LABELLED, SPLITS, STAGES, TEST, TRAIN, VALIDATION
 from stages.lib.files import read_json
 from stages.lib.intervals import wilson
-from stages.lib.reviews import read_split
+from stages.lib.model import Model, decide, probabilities
+from stages.lib.ngram.model import NGramModel
+from stages.lib.reviews import read_split, unpadded
 from stages.lib.tables import BATCH, table_writer
 
 GROUPS = ("ablation", "peers", "features", "scoring")
-TIMED = ("imdb",)  # the other corpus is too small for the speed of n-grams and of scoring
+TIMED = ("imdb",)  # the other corpus is too small to measure speed
 CORPORA = {"imdb": "IMDb", "sst2": "SST-2"}
-BEFORE = ("raw", "tokens", "vocabulary", "ids", "tensors", "embeddings")  # stages that are run once
+BEFORE = ("raw", "tokens", "vocabulary", "ids", "tensors", "embeddings")  # stages that run once
 
-# Changes are written as for `dvc exp run -S`, without the `classifier.` in front.
+MODEL_STAGES = ("ngrams", "classifier", "ensemble")
+
+# Changes are written as for `dvc exp run -S`; those without a stage are of the classifier.
 TEXTBOOK = (
-    "start=trained", "tuning=fine_tuned", "pool=mean", "word_dropout=0", "weight_decay=0", "averaging=false",
-    "class_weight=none", "ngrams=null", "self_training=0", "calibration=none", "threshold=0.5",
+    "init=trained", "freeze=false", "pool=mean", "word_dropout=0", "weight_decay=0", "weight_averaging=false",
+    "class_weight=none", "ngrams.max_n=0", "ensemble.calibration=none", "ensemble.threshold=0.5",
 )  # fmt: skip
-OF_WORDS = (  # choices of the part with the vectors
-    "pool=mean", "pool=sum", "pool=max", "pool=mean_max", "pool=idf_mean", "tuning=fine_tuned",
-    "tuning=frozen", "start=trained", "start=random", "vectors_lr=0.0005", "vectors_lr=0.001",
-    "vectors_lr=0.002", "word_dropout=0", "word_dropout=0.3", "word_dropout=0.5", "weight_decay=0",
-    "weight_decay=0.01", "averaging=false", "averaging=true", "class_weight=none", "class_weight=balanced",
+OF_WORDS = (  # parameters of the classifier
+    "pool=mean", "pool=sum", "pool=max", "pool=mean_max", "pool=idf_mean", "freeze=false", "freeze=true",
+    "init=trained", "init=random", "embedding_lr=0.0005", "embedding_lr=0.001", "embedding_lr=0.002",
+    "word_dropout=0", "word_dropout=0.3", "word_dropout=0.5", "weight_decay=0", "weight_decay=0.01",
+    "weight_averaging=false", "weight_averaging=true", "class_weight=none", "class_weight=balanced",
 )  # fmt: skip
 OF_NGRAMS = (
-    "blend=validation", "blend=0.5", "blend=1", "self_training=0", "self_training=0.3", "self_training=1",
-    "ngrams=null", "ngrams.longest=1", "ngrams.longest=2", "ngrams.longest=3",
-    "ngrams.counts=unique", "ngrams.counts=counted", "ngrams.pool=mean", "ngrams.pool=sum",
-    "ngrams.ratios=weights", "ngrams.ratios=none", "ngrams.rarity=0", "ngrams.rarity=0.25",
-    "ngrams.ending=0", "ngrams.ending=0.5",
-    "ngrams.decay=0.3", "ngrams.decay=3", "ngrams.decay=10", "ngrams.decay=30", "ngrams.buckets=null",
-    "ngrams.buckets=262144", "ngrams.buckets=1048576",
+    "ensemble.weights=validation", "ensemble.weights=0.5", "ensemble.weights=1",
+    "ngrams.max_n=0", "ngrams.max_n=1", "ngrams.max_n=2", "ngrams.max_n=3",
+    "ngrams.binary=true", "ngrams.binary=false", "ngrams.pool=mean", "ngrams.pool=sum",
+    "ngrams.nb_ratios=true", "ngrams.nb_ratios=false", "ngrams.df_power=0", "ngrams.df_power=0.25",
+    "ngrams.ending_boost=0", "ngrams.ending_boost=0.5", "ngrams.l2=0.3", "ngrams.l2=3", "ngrams.l2=10",
+    "ngrams.l2=30", "ngrams.buckets=null", "ngrams.buckets=262144", "ngrams.buckets=1048576",
+    "ngrams.class_weight=none", "ngrams.class_weight=balanced",
 )  # fmt: skip
-WIDTHS = {"imdb": (256, 400), "sst2": (10, 20)}  # tokens a review
-PLAIN = {
-    "longest": 2, "counts": "counted", "pool": "sum", "ending": 0, "ratios": "none", "rarity": 0, "decay": 1,
-}  # fmt: skip
+WIDTHS = {"imdb": (256, 400), "sst2": (10, 20)}  # tokens per review
+PLAIN = (
+    "ngrams.max_n=2", "ngrams.binary=false", "ngrams.pool=sum", "ngrams.ending_boost=0",
+    "ngrams.nb_ratios=false", "ngrams.df_power=0", "ngrams.l2=1", "ngrams.class_weight=none",
+)  # fmt: skip
 ON_PLAIN = (
-    "ngrams.longest=1", "ngrams.counts=unique", "ngrams.ratios=weights", "ngrams.rarity=0.25",
-    "ngrams.ending=0.5",
+    "ngrams.max_n=1", "ngrams.binary=true", "ngrams.nb_ratios=true", "ngrams.df_power=0.25",
+    "ngrams.ending_boost=0.5",
 )  # fmt: skip
 
-TOKENS_TO_MODEL = ("vocabulary", "ids", "tensors", "embeddings", "classifier")
-BIGRAMS = "Firth, bigrams alone"
-THEIRS = "fastText, bigrams"
+TOKENS_TO_MODEL = ("vocabulary", "ids", "tensors", "embeddings", *MODEL_STAGES)
+BIGRAMS = "Firth, bigrams only"
+FASTTEXT_BIGRAMS = "fastText, bigrams"
 
 
 class Made(NamedTuple):
@@ -93,43 +98,46 @@ class Made(NamedTuple):
     params: dict[str, Any]
 
     def reviews(self, split: str) -> int:
-        """How many reviews a split has."""
+        """The number of reviews of a split."""
         count: int = read_json(self.folder / "metrics/raw.json")["reviews"][split]
         return count
 
 
 class Row(NamedTuple):
-    """A row of an ablation: the preset and what is changed in it."""
+    """A row of an ablation: the preset with some changes."""
 
     name: str
     changes: tuple[str, ...]
 
 
 class Contender(NamedTuple):
-    """A row of the contest: a program and the settings that it may choose from."""
+    """A row of the comparison: a program, and the settings that are selected from."""
 
     program: str
     settings: list[Settings]
 
 
-def fasttext(longest: int, lr: float, *epochs: int) -> Contender:
-    """fastText with several numbers of epochs to choose from."""
-    return Contender("fastText", [{"longest": longest, "lr": lr, "epochs": count} for count in epochs])
+def fasttext(max_n: int, lr: float, *epochs: int) -> Contender:
+    """fastText with several numbers of epochs to select from."""
+    return Contender("fastText", [{"max_n": max_n, "lr": lr, "epochs": count} for count in epochs])
 
 
 def scikit(program: str, *penalties: float) -> Contender:
-    """A line of scikit-learn over words and pairs of them."""
-    return Contender(program, [{"longest": 2, "C": penalty} for penalty in penalties])
+    """Logistic regression of scikit-learn on unigrams and bigrams."""
+    return Contender(program, [{"max_n": 2, "C": penalty} for penalty in penalties])
 
 
-# With `blend=1` nothing of the vectors is in the model, so that row goes without their stage, and without
-# the unlabelled reviews, which fastText does not get either.
-ALONE = {"changes": ["blend=1", "ngrams.longest=2"], "without": ["embeddings"], "splits": LABELLED}
+# The n-grams need neither vectors nor the unlabelled reviews, which fastText does not read either.
+NGRAMS_ONLY = {
+    "changes": ["ngrams.max_n=2"],
+    "without": ["embeddings", "classifier", "ensemble"],
+    "splits": LABELLED,
+}
 CONTENDERS = {
     "Firth, preset": Contender("Firth", [{"changes": [], "without": [], "splits": SPLITS}]),
-    BIGRAMS: Contender("Firth", [ALONE]),
+    BIGRAMS: Contender("Firth", [NGRAMS_ONLY]),
     "fastText, words": fasttext(1, 0.1, 5),
-    THEIRS: fasttext(2, 0.1, 5),
+    FASTTEXT_BIGRAMS: fasttext(2, 0.1, 5),
     "fastText, words, tuned": fasttext(1, 0.5, 5, 10, 25),
     "fastText, bigrams, tuned": fasttext(2, 0.5, 5, 10, 25),
     "NBSVM, bigrams": scikit("NBSVM", 0.01, 0.1, 1, 10),
@@ -137,13 +145,13 @@ CONTENDERS = {
 }
 
 
-def say(*words: object) -> None:
-    """News of the progress, on standard error."""
-    print(*words, file=sys.stderr, flush=True)
+def log(*values: object) -> None:
+    """Prints progress on standard error."""
+    print(*values, file=sys.stderr, flush=True)
 
 
 def prepared(corpus: str, archive: Path, work: Path) -> Made:
-    """Runs the stages before the classifier, unless `work` holds what they made with these parameters."""
+    """Runs the stages before the classifier, unless `work` has their output for these parameters."""
     folder = work / corpus
     params = changed(preset(corpus), [f"raw.checksum={checksum(archive)}"])
     made, stamp = {stage: params[stage] for stage in BEFORE}, folder / "made.json"
@@ -152,7 +160,7 @@ def prepared(corpus: str, archive: Path, work: Path) -> Made:
         stamp.unlink(missing_ok=True)
         for stage in BEFORE:
             cost = run_stage(stage, folder, corpus, FIRTH_MIRROR=str(archive))
-            say(f"{corpus}: {stage}, {cost.seconds:.1f} s")
+            log(f"{corpus}: {stage}, {cost.seconds:.1f} s")
         write_lines(folder)
         stamp.write_text(json.dumps(made), encoding="utf-8")
     return Made(corpus, folder, params)
@@ -166,8 +174,10 @@ def write_params(folder: Path, params: Mapping[str, Any]) -> None:
 
 @contextmanager
 def scratch(made: Made, params: Mapping[str, Any]) -> Iterator[Path]:
-    """A folder with links to what is made, for stages to write anew with other parameters. They replace
-    a link and leave alone what it leads to."""
+    """A folder with links to the artefacts, in which stages run with other parameters.
+
+    They replace a link and do not change its target.
+    """
     with tempfile.TemporaryDirectory(dir=made.folder) as name:
         folder = Path(name)
         write_params(folder, params)
@@ -179,18 +189,20 @@ def scratch(made: Made, params: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def with_changes(params: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
-    """Params with changes of the classifier, or of another stage where its name stands in front."""
-    sections = tuple(f"{stage}." for stage in BEFORE)
+    """Params with changes of the classifier, or of another stage if its name is the prefix."""
+    sections = tuple(f"{stage}." for stage in STAGES)
     return changed(params, [item if item.startswith(sections) else f"classifier.{item}" for item in changes])
 
 
 def rows_on(params: dict[str, Any], base: Row, choices: Sequence[str]) -> list[Row]:
-    """A base and the base with one choice changed; what is so already, or has no n-grams to change, has
-    no row."""
+    """A base, and the base with one parameter changed.
+
+    There is no row for a parameter that has this value already, or for one of n-grams if there are none.
+    """
     start = with_changes(params, base.changes)
     rows = [base]
     for item in choices:
-        if item.startswith("ngrams.") and start["classifier"]["ngrams"] is None:
+        if item.startswith("ngrams.") and not start["ngrams"]["max_n"]:
             continue
         if with_changes(start, [item]) != start:
             rows.append(Row(item, (*base.changes, item)))
@@ -198,69 +210,76 @@ def rows_on(params: dict[str, Any], base: Row, choices: Sequence[str]) -> list[R
 
 
 def textbook_rows(made: Made) -> list[Row]:
-    """One choice switched on at a time: first those of the words' part, then those of n-grams."""
-    shipped = made.params["classifier"]["ngrams"]
+    """One parameter changed at a time: first those of the classifier, then those of n-grams."""
     rows = rows_on(made.params, Row("textbook", TEXTBOOK), [*OF_WORDS, *widths(made)])
-    if shipped is not None:
-        plain = Row("plain n-grams", (*TEXTBOOK, f"ngrams={json.dumps(shipped | PLAIN)}"))
+    shipped = made.params["ngrams"]
+    if shipped["max_n"]:
+        plain = Row("plain n-grams", (*TEXTBOOK, *PLAIN))
         rows += [
             row._replace(name=f"... {row.name}" if row.name != plain.name else row.name)
             for row in rows_on(made.params, plain, ON_PLAIN)
         ]
-        rows.append(Row("the preset's n-grams", (*TEXTBOOK, f"ngrams={json.dumps(shipped)}")))
+        presets = [f"ngrams.{key}={json.dumps(value)}" for key, value in shipped.items()]
+        rows.append(Row("the preset's n-grams", (*TEXTBOOK, *presets)))
     return rows
 
 
 def preset_rows(made: Made) -> list[Row]:
-    """One choice of the preset changed at a time."""
+    """One parameter of the preset changed at a time."""
     return rows_on(made.params, Row("preset", ()), [*OF_NGRAMS, *OF_WORDS, *widths(made)])
 
 
 def widths(made: Made) -> list[str]:
-    """Reviews cut to fewer tokens."""
+    """Shorter reviews."""
     return [f"tensors.max_length={width}" for width in WIDTHS[made.corpus]]
 
 
 def ablation(made: Made, rows: Sequence[Row]) -> str:
-    """Runs the classifier stage for each row: what it took, and its figures on validation."""
+    """Trains a model for each row: its cost, and its results on validation."""
     n = made.reviews(VALIDATION)
     cells = []
     for row in rows:
         try:
-            cost, found = classified(made, row.changes)
-        except SystemExit as refused:  # a training may diverge: the others are still worth having
-            say(f"{made.corpus}: {row.name}: {refused}")
+            cost, results = trained_model(made, row.changes)
+        except SystemExit as error:  # if a training diverges, the other rows are still useful
+            log(f"{made.corpus}: {row.name}: {error}")
             cells.append([row.name, "-", "-", "-", "-"])
             continue
-        right = round(found["accuracy"] * n)
-        figures = [f"{cost.seconds:.1f}", f"{cost.megabytes:.0f}", percent(right, n), f"{found['loss']:.4f}"]
-        cells.append([row.name, *figures])
-        say(f"{made.corpus}:", *cells[-1])
+        correct = round(results["accuracy"] * n)
+        numbers = [
+            f"{cost.seconds:.1f}",
+            f"{cost.megabytes:.0f}",
+            percent(correct, n),
+            f"{results['loss']:.4f}",
+        ]
+        cells.append([row.name, *numbers])
+        log(f"{made.corpus}:", *cells[-1])
     return table(["", "seconds", "peak MB", "validation accuracy", "log loss"], cells)
 
 
-def classified(made: Made, changes: Sequence[str]) -> tuple[Cost, dict[str, float]]:
-    """Runs the classifier stage; what it took, and its figures on validation."""
+def trained_model(made: Made, changes: Sequence[str]) -> tuple[Cost, dict[str, float]]:
+    """Runs the stages of the model; their cost, and the results on validation."""
     with scratch(made, with_changes(made.params, changes)) as folder:
         if any(item.startswith("tensors.") for item in changes):
             run_stage("tensors", folder, made.corpus)
-        cost = run_stage("classifier", folder, made.corpus)
-        figures: dict[str, float] = read_json(folder / "metrics/classifier.json")["validation"]
-        return cost, figures
+        costs = [run_stage(stage, folder, made.corpus) for stage in MODEL_STAGES]
+        results: dict[str, float] = read_json(folder / "metrics/ensemble.json")["validation"]
+        cost = Cost(sum(cost.seconds for cost in costs), max(cost.megabytes for cost in costs))
+        return cost, results
 
 
-def percent(right: int, n: int) -> str:
+def percent(correct: int, n: int) -> str:
     """An accuracy and its interval.
 
     >>> percent(90, 100)
     '90.00 (82.56 to 94.48)'
     """
-    low, high = wilson(right, n)
-    return f"{100 * right / n:.2f} ({100 * low:.2f} to {100 * high:.2f})"
+    low, high = wilson(correct, n)
+    return f"{100 * correct / n:.2f} ({100 * low:.2f} to {100 * high:.2f})"
 
 
 class Result(NamedTuple):
-    """What a training took, how many reviews it then had right, and of which parts its seconds are."""
+    """The cost of a training, the reviews that are classified correctly, and the seconds of each stage."""
 
     seconds: float
     megabytes: float
@@ -278,69 +297,77 @@ def trained(program: str, made: Made, settings: Settings) -> Result:
 
 
 def firth(made: Made, settings: Settings) -> Result:
-    """Runs the stages from the vocabulary to the classifier."""
+    """Runs the stages from the vocabulary to the model."""
     with scratch(made, with_changes(made.params, settings["changes"])) as folder:
         if settings["splits"] != SPLITS:
             keep_splits(folder / "data/tokens.parquet", settings["splits"])
         stages = [stage for stage in TOKENS_TO_MODEL if stage not in settings["without"]]
         costs = {stage: run_stage(stage, folder, made.corpus) for stage in stages}
-        model = load(folder / "data/classifier.safetensors")
-        right = []
-        for split in (VALIDATION, TEST):
-            reviews = read_split(folder / "data/tensors.safetensors", split)
-            chances = probabilities(score(model, reviews), model.about.temperature)
-            right.append(int((decide(chances, model.about.threshold) == reviews.labels).sum()))
+        correct = [correct_of(folder, split, "ensemble" in stages) for split in (VALIDATION, TEST)]
     parts = {stage: cost.seconds for stage, cost in costs.items()}
-    most = max(cost.megabytes for cost in costs.values())
-    return Result(sum(parts.values()), most, right[0], right[1], parts)
+    peak = max(cost.megabytes for cost in costs.values())
+    return Result(sum(parts.values()), peak, correct[0], correct[1], parts)
+
+
+def correct_of(folder: Path, split: str, ensemble: bool) -> int:
+    """How many reviews of a split the ensemble classifies correctly, or the n-grams if there is none."""
+    reviews = read_split(folder / "data/tensors.safetensors", split)
+    documents = unpadded(reviews.ids, reviews.lengths)
+    if ensemble:
+        model = Model.load(folder / "data/ensemble.safetensors")
+        predicted = model.predicted(model.probabilities(model.logits(*documents)))
+    else:
+        ngrams = NGramModel.load(folder / "data/ngrams.safetensors")
+        predicted = decide(probabilities(ngrams.logits(*documents)), 0.5)
+    return int((predicted == reviews.labels).sum())
 
 
 def keep_splits(tokens: Path, splits: Sequence[str]) -> None:
-    """Writes data/tokens.parquet anew, in the place of a link to it, with the reviews of some splits."""
+    """Replaces data/tokens.parquet, which is a link, by a file with the reviews of some splits."""
     table = pq.read_table(tokens)
     with table_writer(tokens, table.schema) as writer:
         writer.write_table(table.filter(pc.is_in(table["split"], pa.array(splits))), row_group_size=BATCH)
 
 
 def contest(made: Made, names: Sequence[str], times: int) -> str:
-    """Trains all contenders in turns; their table, and below it what Firth's seconds are made of."""
+    """Trains all contenders in turns; their table, and below it the seconds of Firth's stages."""
     runs: dict[str, list[Result]] = {}
     chosen: dict[str, Settings] = {}
     for turn in range(times):
         for name in names:
             program, settings = CONTENDERS[name]
             candidates = [chosen[name]] if name in chosen else settings
-            found = []
+            results = []
             for candidate in candidates:
-                found.append(trained(program, made, candidate))
-                say(f"{made.corpus}: {name}, turn {turn + 1}:", candidate, found[-1])
-            best = max(range(len(found)), key=lambda number: found[number].validation)
+                results.append(trained(program, made, candidate))
+                log(f"{made.corpus}: {name}, turn {turn + 1}:", candidate, results[-1])
+            best = max(range(len(results)), key=lambda number: results[number].validation)
             chosen[name] = candidates[best]
-            runs.setdefault(name, []).append(found[best])
+            runs.setdefault(name, []).append(results[best])
     header = ["", "chosen", "seconds", "peak MB", "validation accuracy", "test accuracy"]
     lines = [table(header, [contest_row(made, name, chosen[name], runs[name]) for name in names]), ""]
     for name in names:
         if parts := [run.parts for run in runs[name] if run.parts]:
             stages = [f"{stage} {statistics.median(part[stage] for part in parts):.1f}" for stage in parts[0]]
             lines.append(f"- {name}, seconds of each stage: {', '.join(stages)}")
-    if BIGRAMS in runs and THEIRS in runs:
-        whole, stage, theirs = (
+    if BIGRAMS in runs and FASTTEXT_BIGRAMS in runs:
+        whole, stage, fasttext_seconds = (
             statistics.median(seconds)
             for seconds in (
                 [run.seconds for run in runs[BIGRAMS]],
-                [run.parts["classifier"] for run in runs[BIGRAMS]],
-                [run.seconds for run in runs[THEIRS]],
+                [run.parts["ngrams"] for run in runs[BIGRAMS]],
+                [run.seconds for run in runs[FASTTEXT_BIGRAMS]],
             )
         )
         lines.append(
-            f"- seconds, {THEIRS} : {BIGRAMS} = {theirs / whole:.2f},"
-            f" and to its classifier stage alone = {theirs / stage:.2f}"
+            f"- seconds, {FASTTEXT_BIGRAMS} : {BIGRAMS} = {fasttext_seconds / whole:.2f},"
+            f" and to its stage ngrams = {fasttext_seconds / stage:.2f}"
         )
     return "\n".join(lines)
 
 
 def contest_row(made: Made, name: str, chosen: Settings, runs: Sequence[Result]) -> list[str]:
-    """A row of the contest: medians over the turns."""
+    """A row of the comparison: medians over the turns."""
     options = CONTENDERS[name].settings
     tried = ", ".join(
         f"{key} {value}" for key, value in chosen.items() if len({str(o[key]) for o in options}) > 1
@@ -356,49 +383,46 @@ def contest_row(made: Made, name: str, chosen: Settings, runs: Sequence[Result])
 
 
 def feature_contest(made: Made, times: int) -> str:
-    """The table of n-grams, made in several ways in turns."""
-    about = made.params["classifier"]["ngrams"] or {"least": 2}
-    most = made.params["classifier"]["threads"]
-    ways = {(way, threads): WAYS[way] for way in WAYS for threads in ((1, most) if "Firth" in way else (1,))}
-    found: dict[tuple[str, int], list[Any]] = {way: [] for way in ways}
+    """The matrix of n-gram counts by several methods in turns."""
+    settings = {"max_n": 3, "min_df": made.params["ngrams"]["min_df"]}
+    results: dict[str, list[Any]] = {method: [] for method in METHODS}
     for turn in range(times):
-        for (way, threads), runs in found.items():
-            settings = {"longest": 3, "least": about["least"], "threads": threads}
-            runs.append(features(way, made.folder, settings))
-            say(f"{made.corpus}: {way}, threads {threads}, turn {turn + 1}:", runs[-1])
-    seconds = {way: statistics.median(run.seconds for run in runs) for way, runs in found.items()}
-    reference = seconds["Firth, from words", most]
+        for method, runs in results.items():
+            runs.append(features(method, made.folder, settings))
+            log(f"{made.corpus}: {method}, turn {turn + 1}:", runs[-1])
+    seconds = {method: statistics.median(run.seconds for run in runs) for method, runs in results.items()}
     cells = [
         [
-            f"{way}, {threads} thread{'s' * (threads > 1)}",
-            f"{seconds[way, threads]:.2f}",
-            f"{seconds[way, threads] / reference:.1f}",
+            method,
+            f"{seconds[method]:.2f}",
+            f"{seconds[method] / seconds['Firth, from words']:.1f}",
             f"{statistics.median(run.megabytes for run in runs):.0f}",
             f"{runs[-1].ngrams:,}",
             f"{runs[-1].cells:,}",
         ]
-        for (way, threads), runs in found.items()
+        for method, runs in results.items()
     ]
     return table(["", "seconds", "ratio", "peak MB", "n-grams", "cells"], cells)
 
 
 def scoring_contest(made: Made, names: Sequence[str], times: int) -> str:
-    """Reviews a second of the preset's classifier, and of those of fastText's that are among the names."""
+    """Reviews per second of the preset's model, and of the models of fastText among the names."""
     threads = made.params["classifier"]["threads"]
     with scratch(made, made.params) as folder:
-        run_stage("classifier", folder, made.corpus)
-        models = {"Firth": folder / "data/classifier.safetensors"}
-        for name in [name for name in ("fastText, words", THEIRS) if name in names]:
+        for stage in MODEL_STAGES:
+            run_stage(stage, folder, made.corpus)
+        models = {"Firth": folder / "data/ensemble.safetensors"}
+        for name in [name for name in ("fastText, words", FASTTEXT_BIGRAMS) if name in names]:
             models[name] = folder / f"{name}.bin"
             (settings,) = CONTENDERS[name].settings
             peer("fastText", folder, settings | {"threads": threads, "save": str(models[name])})
-        found: dict[str, list[Any]] = {name: [] for name in models}
+        results: dict[str, list[Any]] = {name: [] for name in models}
         for turn in range(times):
-            for name, runs in found.items():
-                runs.append(scored(name.partition(",")[0], folder, models[name], threads))
-                say(f"{made.corpus}: {name}, turn {turn + 1}:", runs[-1])
+            for name, runs in results.items():
+                runs.append(scored(name.partition(",")[0], folder, models[name]))
+                log(f"{made.corpus}: {name}, turn {turn + 1}:", runs[-1])
     cells = []
-    for name, runs in found.items():
+    for name, runs in results.items():
         n = runs[0].reviews
         loading, scoring, whole, megabytes = (
             statistics.median(getattr(run, field) for run in runs)
@@ -417,27 +441,31 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--archive", type=Path, help="of IMDb")
     parser.add_argument("--sst2", type=Path, help="archive of SST-2")
-    parser.add_argument("--corpus", nargs="+", choices=CORPORA, default=list(CORPORA), help="of those given")
+    parser.add_argument(
+        "--corpus", nargs="+", choices=CORPORA, default=list(CORPORA), help="of the given ones"
+    )
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
-    parser.add_argument("--rows", nargs="+", default=[""], metavar="TEXT", help="of the ablation: with TEXT")
+    parser.add_argument(
+        "--rows", nargs="+", default=[""], metavar="TEXT", help="of the ablation: names with TEXT"
+    )
     parser.add_argument("--programs", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
-    parser.add_argument("--times", type=int, default=3, help="that the other groups are timed")
-    parser.add_argument("--work", type=Path, help="folder that keeps what the stages make")
+    parser.add_argument("--times", type=int, default=3, help="number of runs in the other groups")
+    parser.add_argument("--work", type=Path, help="folder for the output of the stages")
     options = parser.parse_args()
     if not options.archive and not options.sst2:
-        parser.error("nothing to learn from: --archive or --sst2 is needed")
+        parser.error("no corpus: --archive or --sst2 is needed")
     return options
 
 
 def tables(made: Made, options: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    """(title, text) of each table that the options ask for."""
+    """(title, text) of each table."""
     if "ablation" in options.groups:
         for title, rows in (
-            ("The textbook, and one choice switched on", textbook_rows(made)),
-            ("The preset, and one choice changed", preset_rows(made)),
+            ("The textbook, with one parameter changed", textbook_rows(made)),
+            ("The preset, with one parameter changed", preset_rows(made)),
         ):
-            if asked := [row for row in rows if any(text in row.name for text in options.rows)]:
-                yield title, ablation(made, asked)
+            if selected := [row for row in rows if any(text in row.name for text in options.rows)]:
+                yield title, ablation(made, selected)
     if "peers" in options.groups:
         yield f"From tokens to a model, {medians(options)}", contest(made, options.programs, options.times)
     if made.corpus in TIMED:
@@ -449,7 +477,7 @@ def tables(made: Made, options: argparse.Namespace) -> Iterator[tuple[str, str]]
 
 
 def medians(options: argparse.Namespace) -> str:
-    """How a table's seconds were had."""
+    """How the seconds of a table were measured."""
     return f"median of {options.times}" if options.times > 1 else "one run"
 
 

@@ -1,11 +1,11 @@
-"""The programs that Firth's classifier is measured beside, each run in a process of its own.
+"""The programs that Firth's model is compared with, each run in a process of its own.
 
-They get the words of Firth's own tokens stage, uncut, a review a line: `__label__1 a fine film`. The
-seconds go from that file to a trained model; Python's start and imports are not counted. After the
-clock has stopped the model is asked the validation and the test reviews.
+Their input is the output of Firth's tokens stage, not truncated, one review per line:
+`__label__1 a fine film`. The time is from that file to a trained model, without Python's start and
+imports. The validation and test reviews are predicted after that.
 
-fastText's table is left as the memory was in part: see benchmarks/peers.py, whose MALLOC helps here
-too. With two threads its runs differ from each other.
+fastText does not initialise all of its memory: see benchmarks/peers.py, whose MALLOC is used here too.
+With two threads its runs differ from each other.
 
     Joulin et al. 2017, "Bag of Tricks for Efficient Text Classification"
     Mesnil et al. 2014, "Ensemble of Generative and Discriminative Techniques for Sentiment Analysis"
@@ -27,17 +27,17 @@ from benchmarks.peers import MALLOC
 from stages import LABELLED, TEST, TRAIN, VALIDATION
 from stages.lib.tables import read_batches
 
-MARK = "__label__"  # what a label begins with
-# Words stand between spaces, as they are.
-AS_THEY_ARE: dict[str, Any] = {"tokenizer": str.split, "token_pattern": None, "lowercase": False}
-STEPS = 10_000  # of a line's optimiser, at most
+LABEL_PREFIX = "__label__"  # of fastText
+# Tokens are separated by spaces and are not changed.
+SPLIT_AT_SPACES: dict[str, Any] = {"tokenizer": str.split, "token_pattern": None, "lowercase": False}
+ITERATIONS = 10_000  # of logistic regression, at most
 
 Settings = dict[str, Any]
 Predict = Callable[[list[str]], Sequence[str]]
 
 
 class Run(NamedTuple):
-    """What one training took, and how many reviews it then had right."""
+    """The cost of one training, and how many reviews are then classified correctly."""
 
     seconds: float
     megabytes: float
@@ -46,17 +46,17 @@ class Run(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A model, and what it took."""
+    """A model, and the seconds it took."""
 
     seconds: float
     predict: Predict
 
 
 def write_lines(folder: Path) -> None:
-    """data/tokens.parquet as a file of lines for each split, in an order drawn once.
+    """Writes data/tokens.parquet as one text file per split, in a fixed random order.
 
-    The reviews lie sorted by label, and fastText learns from one line after the other: as they lie it
-    would forget the first label over the last.
+    The reviews are sorted by label, and fastText trains on one line after the other, so in that order it
+    would forget the first label.
     """
     lines: dict[str, list[str]] = {split: [] for split in LABELLED}
     for batch in read_batches(folder / "data/tokens.parquet", ["label", "split", "tokens"]):
@@ -65,10 +65,10 @@ def write_lines(folder: Path) -> None:
             batch["split"].to_pylist(), batch["label"].to_pylist(), texts, strict=True
         ):
             if split in lines:
-                lines[split].append(f"{MARK}{label} {text}\n")
-    for split, found in lines.items():
-        random.Random(1).shuffle(found)
-        lines_of(folder, split).write_text("".join(found), encoding="utf-8")
+                lines[split].append(f"{LABEL_PREFIX}{label} {text}\n")
+    for split, texts_of_split in lines.items():
+        random.Random(1).shuffle(texts_of_split)
+        lines_of(folder, split).write_text("".join(texts_of_split), encoding="utf-8")
 
 
 def lines_of(folder: Path, split: str) -> Path:
@@ -84,7 +84,7 @@ def read_lines(path: Path) -> tuple[list[str], list[str]]:
 
 
 def peer(program: str, folder: Path, settings: Settings) -> Run:
-    """Trains a program on the train lines in `folder` and asks it the others."""
+    """Trains a program on the train reviews in `folder` and predicts the others."""
     out = folder / "peer.json"
     environment = MALLOC if program == "fastText" else {}
     measured("benchmarks.classifier_peers", program, folder, json.dumps(settings), out, **environment)
@@ -92,12 +92,12 @@ def peer(program: str, folder: Path, settings: Settings) -> Run:
 
 
 def train_fasttext(train: Path, settings: Settings) -> Trained:
-    """Words or n-grams in its own buckets, their vectors' mean, and a line; `save` keeps the model."""
+    """The mean of the vectors of words and hashed n-grams, and a linear layer; `save` writes the model."""
     import fasttext
 
     start = time.perf_counter()
     model = fasttext.train_supervised(
-        str(train), lr=settings["lr"], epoch=settings["epochs"], wordNgrams=settings["longest"],
+        str(train), lr=settings["lr"], epoch=settings["epochs"], wordNgrams=settings["max_n"],
         thread=settings["threads"], verbose=0,
     )  # fmt: skip
     seconds = time.perf_counter() - start
@@ -105,60 +105,62 @@ def train_fasttext(train: Path, settings: Settings) -> Trained:
         model.save_model(settings["save"])
 
     def predict(texts: list[str]) -> list[str]:
-        # It says nothing of a text without a word that it knows.
-        return [labels[0] if labels else f"{MARK}0" for labels in model.predict(texts)[0]]
+        # It returns no label for a text without known words.
+        return [labels[0] if labels else f"{LABEL_PREFIX}0" for labels in model.predict(texts)[0]]
 
     return Trained(seconds, predict)
 
 
 def train_nbsvm(train: Path, settings: Settings) -> Trained:
-    """Two labels: a line through the n-grams that a review has, times their log-count ratios."""
+    """Logistic regression on binary n-grams times their log-count ratios, for two labels."""
     from scipy.sparse import diags
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
 
     start = time.perf_counter()
     labels, texts = read_lines(train)
-    counter = CountVectorizer(binary=True, ngram_range=(1, settings["longest"]), **AS_THEY_ARE)
+    counter = CountVectorizer(binary=True, ngram_range=(1, settings["max_n"]), **SPLIT_AT_SPACES)
     present = counter.fit_transform(texts)  # (N, F)
     second = np.asarray(labels) == max(labels)
-    here, there = (np.asarray(present[rows].sum(0)).ravel() + 1 for rows in (second, ~second))  # (F,)
-    ratios = diags(np.log(here / here.sum()) - np.log(there / there.sum()))
-    line = LogisticRegression(C=settings["C"], solver="liblinear", dual=True, max_iter=STEPS)
-    line.fit(present @ ratios, labels)
+    p, q = (np.asarray(present[rows].sum(0)).ravel() + 1 for rows in (second, ~second))  # (F,)
+    ratios = diags(np.log(p / p.sum()) - np.log(q / q.sum()))
+    model = LogisticRegression(C=settings["C"], solver="liblinear", dual=True, max_iter=ITERATIONS)
+    model.fit(present @ ratios, labels)
     return Trained(
-        time.perf_counter() - start, lambda asked: line.predict(counter.transform(asked) @ ratios).tolist()
+        time.perf_counter() - start, lambda texts: model.predict(counter.transform(texts) @ ratios).tolist()
     )
 
 
 def train_tfidf(train: Path, settings: Settings) -> Trained:
-    """A line through n-grams, weighed by how rare they are."""
+    """Logistic regression on TF-IDF of n-grams."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
     start = time.perf_counter()
     labels, texts = read_lines(train)
-    counter = TfidfVectorizer(ngram_range=(1, settings["longest"]), **AS_THEY_ARE)
-    line = LogisticRegression(C=settings["C"], solver="liblinear", dual=True, max_iter=STEPS)
-    line.fit(counter.fit_transform(texts), labels)
-    return Trained(time.perf_counter() - start, lambda asked: line.predict(counter.transform(asked)).tolist())
+    counter = TfidfVectorizer(ngram_range=(1, settings["max_n"]), **SPLIT_AT_SPACES)
+    model = LogisticRegression(C=settings["C"], solver="liblinear", dual=True, max_iter=ITERATIONS)
+    model.fit(counter.fit_transform(texts), labels)
+    return Trained(
+        time.perf_counter() - start, lambda texts: model.predict(counter.transform(texts)).tolist()
+    )
 
 
 PROGRAMS = {"fastText": train_fasttext, "NBSVM": train_nbsvm, "TF-IDF": train_tfidf}
 
 
-def right(predict: Predict, path: Path) -> int:
-    """How many reviews of a file get their own label."""
+def correct(predict: Predict, path: Path) -> int:
+    """How many reviews of a file are classified correctly."""
     labels, texts = read_lines(path)
-    return sum(said == label for said, label in zip(predict(texts), labels, strict=True))
+    return sum(predicted == label for predicted, label in zip(predict(texts), labels, strict=True))
 
 
 def main(program: str, folder: str, settings: str, out: str) -> None:
-    """What the process that `peer` starts runs."""
+    """Runs in the process that `peer` starts."""
     train, validation, test = (lines_of(Path(folder), split) for split in (TRAIN, VALIDATION, TEST))
     seconds, predict = PROGRAMS[program](train, json.loads(settings))
     megabytes = own_peak()
-    run = Run(seconds, megabytes, right(predict, validation), right(predict, test))
+    run = Run(seconds, megabytes, correct(predict, validation), correct(predict, test))
     Path(out).write_text(json.dumps(run._asdict()), encoding="utf-8")
 
 

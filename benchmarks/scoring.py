@@ -1,7 +1,7 @@
-"""Test reviews from text to probability, by Firth and by fastText, each in a process of its own.
+"""From the text of the test reviews to probabilities, by Firth and fastText in processes of their own.
 
-Firth gets texts as they are. fastText gets the words that Firth's tokens stage made of them, as it
-was trained on those: cutting texts into words is not in its seconds.
+Firth reads raw text. fastText reads the words from Firth's tokens stage, as in training: its seconds do
+not include tokenisation.
 """
 
 import json
@@ -18,40 +18,38 @@ from stages import TEST
 
 
 class Run(NamedTuple):
-    """What it took to score all reviews."""
+    """The cost of scoring all reviews."""
 
     reviews: int
     loading: float  # seconds
     scoring: float  # seconds
-    whole: float  # seconds of the process, from Python's start, the reading of the texts included
+    whole: float  # seconds of the process, with Python's start and the reading of the texts
     megabytes: float
 
 
-def scored(program: str, folder: Path, model: Path, threads: int) -> Run:
+def scored(program: str, folder: Path, model: Path) -> Run:
     """Scores the test reviews in `folder` with the model of a program."""
     out = folder / "scoring.json"
-    cost = measured("benchmarks.scoring", program, folder, model, str(threads), out)
+    cost = measured("benchmarks.scoring", program, folder, model, out)
     return Run(whole=cost.seconds, megabytes=cost.megabytes, **json.loads(out.read_text(encoding="utf-8")))
 
 
-def score_firth(folder: Path, model: Path, threads: int) -> tuple[int, float, float]:
+def score_firth(folder: Path, model: Path) -> tuple[int, float, float]:
     """(reviews, seconds of loading, seconds of scoring) with the artefacts in `folder`."""
-    from stages.lib.training import prepare
-    from stages.robustness import Chain
+    from stages.predictor import Predictor
 
     data = folder / "data"
     raw = pq.read_table(data / "raw.parquet", columns=["text"], filters=[("split", "=", TEST)])
     texts = raw["text"].to_pylist()
-    prepare(1, threads, "cpu")
     start = time.perf_counter()
-    chain = Chain.load(data / "tokeniser.json", data / "vocabulary.parquet", model, data / "labels.json")
+    predictor = Predictor.load(data / "tokeniser.json", data / "vocabulary.parquet", model)
     loaded = time.perf_counter()
-    chances = chain.probabilities(texts)
-    return len(chances), loaded - start, time.perf_counter() - loaded
+    probabilities = predictor.probabilities(texts)
+    return len(probabilities), loaded - start, time.perf_counter() - loaded
 
 
-def score_fasttext(folder: Path, model: Path, threads: int) -> tuple[int, float, float]:
-    """The same. It scores on one thread."""
+def score_fasttext(folder: Path, model: Path) -> tuple[int, float, float]:
+    """The same for fastText, which scores on one thread."""
     import fasttext
 
     texts = read_lines(lines_of(folder, TEST))[1]
@@ -65,11 +63,11 @@ def score_fasttext(folder: Path, model: Path, threads: int) -> tuple[int, float,
 PROGRAMS = {"Firth": score_firth, "fastText": score_fasttext}
 
 
-def main(program: str, folder: str, model: str, threads: str, out: str) -> None:
-    """What the process that `scored` starts runs."""
-    reviews, loading, scoring = PROGRAMS[program](Path(folder), Path(model), int(threads))
-    found = {"reviews": reviews, "loading": loading, "scoring": scoring}
-    Path(out).write_text(json.dumps(found), encoding="utf-8")
+def main(program: str, folder: str, model: str, out: str) -> None:
+    """Runs in the process that `scored` starts."""
+    reviews, loading, scoring = PROGRAMS[program](Path(folder), Path(model))
+    result = {"reviews": reviews, "loading": loading, "scoring": scoring}
+    Path(out).write_text(json.dumps(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from benchmarks import classifier, classifier_peers, embeddings, features, growth, texts
 from benchmarks.stages import preset
-from stages import LABELLED, UNK, tensors
-from stages.classifier import Params
+from stages import LABELLED, UNK, ensemble, ngrams, tensors
+from stages import classifier as classifier_stage
 from stages.lib.params import check
 from stages.lib.wordsets import Similarity
 from stages.tokens import SCHEMA
@@ -114,32 +114,28 @@ def made(corpus: str, folder: Path) -> classifier.Made:
 
 
 @pytest.mark.parametrize("corpus", classifier.CORPORA)
-def test_every_row_of_the_ablation_has_sound_parameters_that_no_other_has(
-    corpus: str, tmp_path: Path
-) -> None:
+def test_every_row_of_the_ablation_has_valid_and_distinct_parameters(corpus: str, tmp_path: Path) -> None:
     corpus_made = made(corpus, tmp_path)
+    stages = {"tensors": tensors, "ngrams": ngrams, "classifier": classifier_stage, "ensemble": ensemble}
     for rows in (classifier.textbook_rows(corpus_made), classifier.preset_rows(corpus_made)):
-        found = []
+        sections = []
         for row in rows:
             params = classifier.with_changes(corpus_made.params, row.changes)
-            check(Params, params["classifier"], row.name)
-            check(tensors.Params, params["tensors"], row.name)
-            found.append((params["classifier"], params["tensors"]))
-        assert all(found.count(params) == 1 for params in found)
+            for name, stage in stages.items():
+                check(stage.Params, params[name], row.name)
+            sections.append([params[name] for name in stages])
+        assert all(sections.count(params) == 1 for params in sections)
         assert len({row.name for row in rows}) == len(rows)
 
 
-def test_the_textbooks_row_has_nothing_switched_on(tmp_path: Path) -> None:
+def test_the_row_of_the_textbook_has_everything_turned_off(tmp_path: Path) -> None:
     textbook, *others = classifier.textbook_rows(made("imdb", tmp_path))
-    params = classifier.with_changes(preset("imdb"), textbook.changes)["classifier"]
-    assert (params["ngrams"], params["pool"], params["word_dropout"], params["averaging"]) == (
-        None,
-        "mean",
-        0,
-        False,
-    )
+    params = classifier.with_changes(preset("imdb"), textbook.changes)
+    assert params["ngrams"]["max_n"] == 0
+    section = params["classifier"]
+    assert (section["pool"], section["word_dropout"], section["weight_averaging"]) == ("mean", 0, False)
     assert {row.name for row in others} >= {"pool=max", "word_dropout=0.3", "plain n-grams"}
-    assert not {row.name for row in others} & {"pool=mean", "start=trained", "averaging=false"}
+    assert not {row.name for row in others} & {"pool=mean", "init=trained", "weight_averaging=false"}
 
 
 def test_settings_are_chosen_by_validation_and_figures_are_medians(
@@ -197,8 +193,8 @@ def test_peers_learn(program: str, tmp_path: Path) -> None:
     write_tokens(tmp_path)
     classifier_peers.write_lines(tmp_path)
     train, test = (classifier_peers.lines_of(tmp_path, split) for split in ("train", "test"))
-    trained = classifier_peers.PROGRAMS[program](train, {"longest": 2, "C": 10})
-    assert classifier_peers.right(trained.predict, test) == 2
+    trained = classifier_peers.PROGRAMS[program](train, {"max_n": 2, "C": 10})
+    assert classifier_peers.correct(trained.predict, test) == 2
 
 
 @given(
@@ -207,11 +203,11 @@ def test_peers_learn(program: str, tmp_path: Path) -> None:
     ),
     st.integers(1, 3),
 )
-def test_both_ways_make_the_same_table_of_ngrams(reviews: list[list[str]], longest: int) -> None:
-    settings = {"longest": longest, "least": 1, "threads": 1}
-    ours = features.of_words(pa.array(reviews), settings).toarray()
-    theirs = features.of_split(reviews, settings).toarray()
-    assert Counter(map(tuple, ours.T)) == Counter(map(tuple, theirs.T))
+def test_both_methods_count_the_same_ngrams(reviews: list[list[str]], max_n: int) -> None:
+    settings = {"max_n": max_n, "min_df": 1}
+    counts = features.of_words(pa.array(reviews), settings).toarray()
+    expected = features.of_split(reviews, settings).toarray()
+    assert Counter(map(tuple, counts.T)) == Counter(map(tuple, expected.T))
 
 
 def test_the_tables_of_a_tiny_corpus(tmp_path: Path) -> None:
@@ -224,22 +220,22 @@ def test_the_tables_of_a_tiny_corpus(tmp_path: Path) -> None:
             member = tarfile.TarInfo(f"aclImdb/{split}/{row['label'][:3]}/{number}.txt")
             member.size = len(text)
             out.addfile(member, BytesIO(text))
-    programs, groups = ["Firth, bigrams alone", "TF-IDF, bigrams"], ["ablation", "peers", "features"]
+    programs, groups = ["Firth, bigrams only", "TF-IDF, bigrams"], ["ablation", "peers", "features"]
     if importlib.util.find_spec("fasttext"):
         programs.append("fastText, words")
         groups.append("scoring")
-    options = ["--rows", "longest=1", "--programs", *programs, "--groups", *groups, "--times", "1"]
+    options = ["--rows", "max_n=1", "--programs", *programs, "--groups", *groups, "--times", "1"]
     command = [sys.executable, "-m", "benchmarks.classifier", "--archive", archive, *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     share = r"[\d.]+ \([\d.]+ to [\d.]+\)"
-    assert re.search(rf"\| ngrams.longest=1 +\| +[\d.]+ \| +\d+ \| +{share} \| +[\d.]+ \|", done.stdout)
+    assert re.search(rf"\| ngrams.max_n=1 +\| +[\d.]+ \| +\d+ \| +{share} \| +[\d.]+ \|", done.stdout)
     for program in programs:
         row = rf"\| {program} +\|[ \w]+\| +[\d.]+ \| +\d+ \| +{share} \| +{share} \|"
         assert re.search(row, done.stdout), done.stdout
     grams = dict(
         re.findall(
-            r"\| (Firth, from words, 2|CountVectorizer, split).*?\| +([\d,]+ \| +[\d,]+) \|\n", done.stdout
+            r"\| (Firth, from words|CountVectorizer, split).*?\| +([\d,]+ \| +[\d,]+) \|\n", done.stdout
         )
     )
     assert len(grams) == 2
