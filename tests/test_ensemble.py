@@ -207,6 +207,24 @@ def test_the_file_has_what_scoring_needs_and_the_same_bytes_on_two_runs(
     assert [path.read_bytes() for path in paths[4:]] == content
 
 
+def test_temperature_and_threshold_are_fitted_on_request(
+    tmp_path: Path, write_params: Callable[..., Path]
+) -> None:
+    paths = write_parts(tmp_path)
+    y_true = read_split(paths[0], "validation").labels
+    fixed = {"weights": 0.3, "calibration": "none", "threshold": 0.4}
+    ensemble.main(write_params(ensemble=fixed), *paths)
+    config = Model.load(paths[4]).config
+    assert (config.temperature, config.threshold) == (1, 0.4)
+    logits = logits_on(Model.load(paths[4]), paths[0])
+    fitted = {"weights": 0.3, "calibration": "temperature", "threshold": "validation"}
+    ensemble.main(write_params(ensemble=fitted), *paths)
+    config = Model.load(paths[4]).config
+    temperature = temperature_for(logits, y_true, 2)
+    assert config.temperature == temperature != 1
+    assert config.threshold == threshold_for(probabilities(logits, temperature), y_true)
+
+
 def test_without_ngrams_the_ensemble_is_the_classifier(
     tmp_path: Path, write_params: Callable[..., Path]
 ) -> None:

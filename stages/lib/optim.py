@@ -1,8 +1,8 @@
 """Adam in forty lines.
 
-The steps are those of torch.optim.AdamW and torch.optim.SparseAdam (tests/test_optim.py,
-test_adam_steps_equal_those_of_torch). The first step of an optimiser of torch imports torch's compiler,
-which takes two seconds: longer than training on the sample.
+Reference: torch.optim.AdamW and torch.optim.SparseAdam. Test: tests/test_optim.py,
+test_adam_steps_equal_those_of_torch. The first step of an optimiser of torch imports torch's compiler,
+which takes two seconds, longer than training on the sample.
 """
 
 import math
