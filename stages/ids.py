@@ -1,7 +1,7 @@
 """Ids: an unknown word is still a word.
 
-Each token becomes the number of its row in the vocabulary, and a token without a row becomes 1,
-`<unk>`: dropping it would move its neighbours together and shorten the review.
+Each token becomes the number of its row in the vocabulary, and a token without a row becomes 1, `<unk>`.
+Dropping it would make words neighbours that are not, and shorten the review.
 
     python -m stages.ids --help
 """
@@ -31,11 +31,11 @@ SCHEMA = pa.schema(
 
 
 class Params(Section):
-    """Nothing to choose: the vocabulary says it all."""
+    """No choices: the vocabulary determines the ids."""
 
 
 def row_numbers(vocabulary: Path) -> dict[str, int]:
-    """The row number of each word. The names of the two reserved rows are no words of a text."""
+    """The row number of each word, without the two reserved rows."""
     rows = pq.read_table(vocabulary, columns=["token", "id"])
     numbers = dict(zip(rows["token"].to_pylist(), rows["id"].to_pylist(), strict=True))
     del numbers[PAD_TOKEN], numbers[UNK_TOKEN]
@@ -43,7 +43,7 @@ def row_numbers(vocabulary: Path) -> dict[str, int]:
 
 
 def look_up(tokens: pa.ListArray, numbers: dict[str, int]) -> pa.ListArray:
-    """Lists of tokens as lists of row numbers. Each distinct word is looked up once.
+    """The row numbers of lists of tokens. Each distinct word is looked up once.
 
     >>> look_up(pa.array([["good", "film"], []]), {"good": 2}).to_pylist()
     [[2, 1], []]
@@ -60,9 +60,10 @@ def main(params: Path, tokens: Path, vocabulary: Path, ids: Path, metrics: Path)
     numbers = row_numbers(vocabulary)
     total: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
-    wordless: Counter[str] = Counter()  # reviews without a single known word
+    wordless: Counter[str] = Counter()  # reviews without a known word
     columns = ["id", "label", "split", "tokens"]
-    # Embeddings read this file once an epoch: lz4 takes a fifth more room and a third of the time.
+    # The embeddings stage reads this file once per epoch: lz4 takes a fifth more space than zstd and a
+    # third of the time.
     with table_writer(ids, SCHEMA, compression="lz4") as writer:
         for batch in read_batches(tokens, columns, numbered=["tokens.list.element"]):
             lists = look_up(batch["tokens"], numbers)

@@ -1,38 +1,39 @@
 """Tokens: a model sees what the tokeniser lets it see.
 
-Text becomes a list of tokens, and whatever is not told apart here is never told apart again.
+Text becomes a list of tokens. Whatever is made equal here, no later stage can distinguish.
 
     "I really liked this movie!"  ->  ["i", "really", "liked", "this", "movie", "!"]
 
-Three units: words (with punctuation and emoji as tokens of their own), characters, and subwords,
-the pieces that byte-pair encoding finds worth a name of their own in the train texts (Sennrich et
-al. 2016).
+Three units: words (punctuation marks and emoji are tokens too), characters, and subwords, the pieces
+that byte-pair encoding learns from the training texts (Sennrich et al. 2016).
 
     python -m stages.tokens --help
 
-data/tokeniser.json says how it was done; for subwords it is a file that Hugging Face's tokenizers
-and transformers load.
+data/tokeniser.json describes the tokeniser. For subwords it is a file that Hugging Face's tokenizers and
+transformers can load.
 """
 
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from pydantic import Field
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from stages import PAD_TOKEN, SPLITS, TRAIN, UNK_TOKEN
+from stages.lib.arrays import UInt32
 from stages.lib.command import Refusal, run
 from stages.lib.files import atomic, write_json
+from stages.lib.parallel import map_ahead
 from stages.lib.params import Section, read_params
 from stages.lib.progress import progress
 from stages.lib.tables import open_table, read_batches, table_writer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer  # imported inside the functions that need it: only subwords do
 
 SCHEMA = pa.schema(
     [
@@ -43,46 +44,41 @@ SCHEMA = pa.schema(
     ]
 )
 
-WORKERS = 2  # batches in work at a time; their number changes no byte
-Batch = TypeVar("Batch")
-Done = TypeVar("Done")
-
 
 class Params(Section):
     unit: Literal["words", "characters", "subwords"]  # what a token is
-    lowercase: bool  # Good and good are one word, at the price of US and us
-    subwords: int = Field(ge=100, le=1_000_000)  # pieces learnt, if the unit is subwords
+    lowercase: bool  # Good and good become one word; so do US and us
+    bpe_pieces: int = Field(ge=100, le=1_000_000)  # size of the byte-pair vocabulary
 
 
-# One token of text, in the order in which the kinds are tried. A Chinese character is a word. A
-# word is letters, marks and digits of any script, with apostrophes inside, or the invisible joiners
-# that Persian and Hindi write. An emoji is a picture with its variants (form, skin, region, joined
-# pictures), a key (#, *), or a flag of two letters. All else that can be seen, punctuation above
-# all, is a token by itself.
+# The kinds of tokens, in the order in which they are tried. A Chinese character is a word. A word is
+# letters, marks and digits of any script, with apostrophes inside, or the invisible joiners of Persian
+# and Hindi. An emoji is a pictograph with its variants (form, skin, region, joined pictographs), a keycap
+# (#, *), or a flag of two letters. Every other visible character, such as a punctuation mark, is a token.
 LETTER = r"[\p{L}\p{M}\p{N}--\p{Han}]"
-PICTURE = r"\p{Extended_Pictographic}[\x{FE0E}\x{FE0F}\x{1F3FB}-\x{1F3FF}\x{E0020}-\x{E007F}]*"
-KEY = r"[#*]\x{FE0F}?\x{20E3}"
+PICTOGRAPH = r"\p{Extended_Pictographic}[\x{FE0E}\x{FE0F}\x{1F3FB}-\x{1F3FF}\x{E0020}-\x{E007F}]*"
+KEYCAP = r"[#*]\x{FE0F}?\x{20E3}"
 WORD = "|".join(
     [
         r"\p{Han}",
         rf"{LETTER}+(?:['\x{{200C}}\x{{200D}}]{LETTER}+)*",
-        rf"{PICTURE}(?:\x{{200D}}{PICTURE})*",
-        KEY,
+        rf"{PICTOGRAPH}(?:\x{{200D}}{PICTOGRAPH})*",
+        KEYCAP,
         r"\p{RI}\p{RI}",
         r"[^\s\p{C}]",
     ]
 )
-# Marks that only say where a line may break: inside a word they are nothing.
+# Soft hyphens and word joiners, which only allow or forbid line breaks: removed from words.
 BREAKS = "[\u00ad\u2060]"
 
 
 def normalised(texts: pl.DataFrame, lowercase: bool) -> pl.Series:
     """Texts in Unicode's composed form (NFC), with one kind of apostrophe."""
-    found = texts["text"].str.replace_all("’", "'", literal=True).str.replace_all(BREAKS, "")
-    found = found.str.to_lowercase() if lowercase else found
-    # ASCII is composed as it is, and most reviews are: the others alone are worth the work.
-    others = (found.str.len_bytes() != found.str.len_chars()).arg_true()
-    return found.scatter(others, found.gather(others).str.normalize("NFC"))
+    plain = texts["text"].str.replace_all("’", "'", literal=True).str.replace_all(BREAKS, "")
+    plain = plain.str.to_lowercase() if lowercase else plain
+    # ASCII text is composed already, and most reviews are ASCII.
+    others = (plain.str.len_bytes() != plain.str.len_chars()).arg_true()
+    return plain.scatter(others, plain.gather(others).str.normalize("NFC"))
 
 
 def split_words(texts: pl.DataFrame, lowercase: bool) -> pl.Series:
@@ -95,7 +91,7 @@ def split_words(texts: pl.DataFrame, lowercase: bool) -> pl.Series:
 
 
 def split_characters(texts: pl.DataFrame, lowercase: bool) -> pl.Series:
-    """Every code point of each text; a run of white space is one space.
+    """Every code point of each text. Consecutive white space becomes one space.
 
     >>> split_characters(pl.DataFrame({"text": ["Oh  no"]}), lowercase=True).to_list()
     [['o', 'h', ' ', 'n', 'o']]
@@ -105,9 +101,11 @@ def split_characters(texts: pl.DataFrame, lowercase: bool) -> pl.Series:
     return spaced.str.extract_all("(?s).")
 
 
-def learn_subwords(texts: Iterator[str], pieces: int, lowercase: bool) -> Tokenizer:
-    """A byte-pair encoding: starting from characters, the commonest pair becomes a piece, again and
-    again, until there are `pieces`. A piece that begins a word begins with ▁."""
+def learn_subwords(texts: Iterator[str], count: int, lowercase: bool) -> "Tokenizer":
+    """A byte-pair encoding: starting from characters, the most frequent pair of pieces is merged into a new
+    piece until there are `count`. A piece at the start of a word begins with ▁."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
     tokeniser = Tokenizer(models.BPE(unk_token=UNK_TOKEN))
     tokeniser.normalizer = normalizers.Sequence(
         [
@@ -125,14 +123,14 @@ def learn_subwords(texts: Iterator[str], pieces: int, lowercase: bool) -> Tokeni
     )
     tokeniser.decoder = decoders.Metaspace()
     trainer = trainers.BpeTrainer(
-        vocab_size=pieces, special_tokens=[PAD_TOKEN, UNK_TOKEN], show_progress=False
+        vocab_size=count, special_tokens=[PAD_TOKEN, UNK_TOKEN], show_progress=False
     )
     tokeniser.train_from_iterator(texts, trainer)
     return tokeniser
 
 
 def train_texts(raw: Path) -> Iterator[str]:
-    """The texts that a tokeniser may learn from."""
+    """The texts that the tokeniser is trained on."""
     for batch in read_batches(raw, ["text", "split"]):
         for text, split in zip(batch["text"].to_pylist(), batch["split"].to_pylist(), strict=True):
             if split == TRAIN:
@@ -140,88 +138,56 @@ def train_texts(raw: Path) -> Iterator[str]:
 
 
 def describe(params: Params, raw: Path) -> str:
-    """The content of data/tokeniser.json: for subwords what was learnt from the train texts."""
+    """The content of data/tokeniser.json. Subwords are learned from the training texts."""
     if params.unit == "subwords":
-        learnt: str = learn_subwords(train_texts(raw), params.subwords, params.lowercase).to_str(pretty=True)
-        return learnt
+        learned = learn_subwords(train_texts(raw), params.bpe_pieces, params.lowercase)
+        description: str = learned.to_str(pretty=True)
+        return description
     described = {"lowercase": params.lowercase, "unit": params.unit}
     return json.dumps(described, indent=2) + "\n"
 
 
 class Tokeniser(NamedTuple):
-    """How texts are split: the same for every text that a model is to see."""
+    """Splits texts, the same way in training and prediction."""
 
     split: Callable[[pl.DataFrame], pl.Series]  # a column `text` -> lists of tokens
-    by_word: bool  # whether a text's tokens are those of its words, one after the other, spaces being none
+    by_word: bool  # whether the tokens of a text are those of its words, split at spaces
 
 
 def tokeniser_of(description: str) -> Tokeniser:
-    """The tokeniser that data/tokeniser.json describes. Raises ValueError where it describes none.
+    """The tokeniser that data/tokeniser.json describes. Raises ValueError if it describes none.
 
     >>> tokeniser_of('{"lowercase": true, "unit": "words"}').split(pl.DataFrame({"text": ["Oh!"]})).to_list()
     [['oh', '!']]
     """
-    told = json.loads(description)
-    if "unit" in told:
-        split = {"words": split_words, "characters": split_characters}[told["unit"]]
-        lowercase = bool(told["lowercase"])
-        return Tokeniser(lambda texts: split(texts, lowercase), by_word=told["unit"] == "words")
-    learnt = Tokenizer.from_str(description)
+    content = json.loads(description)
+    if "unit" in content:
+        split = {"words": split_words, "characters": split_characters}[content["unit"]]
+        lowercase = bool(content["lowercase"])
+        return Tokeniser(lambda texts: split(texts, lowercase), by_word=content["unit"] == "words")
+    from tokenizers import Tokenizer
+
+    learned = Tokenizer.from_str(description)
 
     def split_subwords(texts: pl.DataFrame) -> pl.Series:
-        encoded = learnt.encode_batch(texts["text"].to_list(), add_special_tokens=False)
+        encoded = learned.encode_batch(texts["text"].to_list(), add_special_tokens=False)
         return pl.Series([e.tokens for e in encoded], dtype=pl.List(pl.String))
 
     return Tokeniser(split_subwords, by_word=True)
 
 
 def read_tokeniser(tokeniser: Path) -> Tokeniser:
-    """The tokeniser of data/tokeniser.json. Raises Refusal where the file holds something else."""
+    """The tokeniser of data/tokeniser.json. Raises Refusal if the file is none of this version."""
     try:
         return tokeniser_of(tokeniser.read_text(encoding="utf-8"))
     except OSError:
         raise
-    except Exception:  # of no kind of its own where Hugging Face's library finds fault
-        raise Refusal(f"{tokeniser}: no tokeniser of this version; make it anew with `dvc repro`") from None
+    except Exception:  # the tokenizers library raises plain Exception
+        raise Refusal(f"{tokeniser}: no tokeniser of this version; run `dvc repro`") from None
 
 
-def main(params: Path, raw: Path, tokens: Path, tokeniser: Path, metrics: Path) -> None:
-    choices = read_params(params, "tokens", Params)
-    description = describe(choices, raw)
-    split = tokeniser_of(description).split
-    lengths: dict[str, list[np.ndarray]] = {name: [] for name in SPLITS}
-    with open_table(raw) as file:
-        rows = file.metadata.num_rows
-
-    def tokenise(batch: pa.RecordBatch) -> pl.DataFrame:
-        table = pl.DataFrame(pl.from_arrow(batch))
-        return table.drop("text").with_columns(split(table).alias("tokens"))
-
-    with table_writer(tokens, SCHEMA) as writer, progress("tokens", "reviews", rows) as bar:
-        for done in ahead(tokenise, read_batches(raw, ["id", "label", "split", "text"])):
-            writer.write_table(done.to_arrow().cast(SCHEMA))
-            for (name,), part in done.group_by("split"):
-                lengths[str(name)].append(part["tokens"].list.len().to_numpy())
-            bar.update(len(done))
-    with atomic(tokeniser) as temporary:
-        temporary.write_text(description, encoding="utf-8")
-    write_json(metrics, {name: facts(np.concatenate(found)) for name, found in lengths.items() if found})
-
-
-def ahead(function: Callable[[Batch], Done], batches: Iterable[Batch]) -> Iterator[Done]:
-    """`function` of each batch, in order, worked out on two cores while the last one is used."""
-    with ThreadPoolExecutor(WORKERS) as pool:
-        waiting: deque[Future[Done]] = deque()
-        for batch in batches:
-            waiting.append(pool.submit(function, batch))
-            if len(waiting) > WORKERS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def facts(lengths: np.ndarray) -> dict[str, float]:
-    """What is worth knowing of a split's review lengths.
+def facts(lengths: UInt32) -> dict[str, float]:
+    """Statistics of the review lengths of a split.
 
     >>> facts(np.array([2, 0, 4]))["mean_length"]
     2.0
@@ -233,6 +199,29 @@ def facts(lengths: np.ndarray) -> dict[str, float]:
         "longest": int(lengths.max()),
         "empty": int((lengths == 0).sum()),
     }
+
+
+def main(params: Path, raw: Path, tokens: Path, tokeniser: Path, metrics: Path) -> None:
+    choices = read_params(params, "tokens", Params)
+    description = describe(choices, raw)
+    split = tokeniser_of(description).split
+    lengths: dict[str, list[UInt32]] = {name: [] for name in SPLITS}
+    with open_table(raw) as file:
+        rows = file.metadata.num_rows
+
+    def tokenise(batch: pa.RecordBatch) -> pl.DataFrame:
+        table = pl.DataFrame(pl.from_arrow(batch))
+        return table.drop("text").with_columns(split(table).alias("tokens"))
+
+    with table_writer(tokens, SCHEMA) as writer, progress("tokens", "reviews", rows) as bar:
+        for done in map_ahead(tokenise, read_batches(raw, ["id", "label", "split", "text"])):
+            writer.write_table(done.to_arrow().cast(SCHEMA))
+            for (name,), part in done.group_by("split"):
+                lengths[str(name)].append(part["tokens"].list.len().to_numpy())
+            bar.update(len(done))
+    with atomic(tokeniser) as temporary:
+        temporary.write_text(description, encoding="utf-8")
+    write_json(metrics, {name: facts(np.concatenate(parts)) for name, parts in lengths.items() if parts})
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """Vocabulary: words become row numbers; 0 is nothing, 1 is anything.
 
-Row 0 is `<pad>`, which fills a rectangle up. Row 1 is `<unk>`, any word without a row of its own.
-Then come the words of the train and unlabelled texts by count, the commonest first, ties by code
-point. The order is a fact of the texts and not of the machine: no set or hash decides it.
+Row 0 is `<pad>`, which fills a tensor up to its width. Row 1 is `<unk>`, any word without a row. The words
+of the train and unlabelled texts follow, the most frequent first, ties in order of code points. The order
+depends on the texts only: iterating over a set would give another order in every process.
 
     python -m stages.vocabulary --help
 
-Words of validation and test get no row for themselves: a model meets them as it will meet the
-world's. Their share that has one is the coverage.
+Words that occur in validation and test only get no row: the model sees them as it will see the words of
+new texts. The share of tokens that have a row is the coverage.
 """
 
 from collections import Counter
@@ -27,17 +27,14 @@ SCHEMA = pa.schema([("id", pa.int32()), ("token", pa.string()), ("count", pa.int
 
 
 class Params(Section):
-    min_count: int = Field(ge=1)  # a word met once or twice has taught nothing
+    min_count: int = Field(ge=1)  # from one or two occurrences little can be learned
     max_words: int | None = Field(ge=1)  # rows of the embedding table cost memory and time
 
 
-Words = list[tuple[str, int]]
-
-
-def build(counts: Counter[str], min_count: int, max_words: int | None) -> Words:
+def build(counts: Counter[str], min_count: int, max_words: int | None) -> list[tuple[str, int]]:
     """The rows of the vocabulary as (token, count), `<pad>` and `<unk>` first.
 
-    `<unk>` is counted too: all the running words that got no row.
+    The count of `<unk>` is the number of tokens without a row.
 
     >>> build(Counter("abacad"), min_count=1, max_words=2)
     [('<pad>', 0), ('<unk>', 2), ('a', 3), ('b', 1)]
@@ -59,14 +56,14 @@ def count_tokens(tokens: Path) -> dict[str, Counter[str]]:
         numbers = np.asarray(lists.values.indices)
         lengths = np.diff(np.asarray(lists.offsets))
         for split in np.unique(splits):
-            found = np.bincount(numbers[np.repeat(splits == split, lengths)], minlength=len(words))
-            seen = np.flatnonzero(found)
-            counts[split].update(dict(zip([words[i] for i in seen], found[seen].tolist(), strict=True)))
+            tally = np.bincount(numbers[np.repeat(splits == split, lengths)], minlength=len(words))
+            seen = np.flatnonzero(tally)
+            counts[split].update(dict(zip([words[i] for i in seen], tally[seen].tolist(), strict=True)))
     return counts
 
 
 def coverage(counts: Counter[str], known: set[str]) -> float:
-    """The share of running tokens that have a row; 1 of a text without tokens."""
+    """The share of tokens that have a row; 1 if there are no tokens."""
     total = counts.total()
     return sum(n for token, n in counts.items() if token in known) / total if total else 1.0
 
@@ -74,13 +71,13 @@ def coverage(counts: Counter[str], known: set[str]) -> float:
 def main(params: Path, tokens: Path, vocabulary: Path, metrics: Path) -> None:
     choices = read_params(params, "vocabulary", Params)
     counts = count_tokens(tokens)
-    learnt = counts[TRAIN] + counts[UNLABELLED]
-    rows = build(learnt, choices.min_count, choices.max_words)
+    learned = counts[TRAIN] + counts[UNLABELLED]
+    rows = build(learned, choices.min_count, choices.max_words)
     if len(rows) == 2:
-        most = max(learnt.values(), default=0)
+        most = max(learned.values(), default=0)
         raise Refusal(
             f"{params}: vocabulary.min_count: found {choices.min_count}, which leaves no word: the "
-            f"commonest of {learnt.total()} tokens occurs {most} times; lower it"
+            f"most frequent of {learned.total()} tokens occurs {most} times; lower it"
         )
     columns = [range(len(rows)), *zip(*rows, strict=True)]
     with table_writer(vocabulary, SCHEMA) as writer:
@@ -90,7 +87,7 @@ def main(params: Path, tokens: Path, vocabulary: Path, metrics: Path) -> None:
         metrics,
         {
             "words": len(rows),
-            "distinct": len(learnt),
+            "distinct": len(learned),
             "coverage": {split: coverage(counts[split], known) for split in SPLITS if counts[split]},
         },
     )

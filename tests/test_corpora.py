@@ -1,9 +1,10 @@
-"""Corpora: what a source.yaml may say, where the file is found, and what an archive may hold."""
+"""Corpora: the keys of source.yaml, the download, and the files inside an archive."""
 
 import hashlib
 import io
 import random
 import subprocess
+import sys
 import tarfile
 import threading
 import zipfile
@@ -113,26 +114,26 @@ def contents(path: Path) -> list[tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize("corpus", ["sample", "imdb", "sst2"])
-def test_the_shipped_corpora_are_described_soundly(corpus: str) -> None:
+def test_the_source_yaml_of_each_included_corpus_is_valid(corpus: str) -> None:
     source = read_source(ROOT / "data" / "corpora" / corpus)
     assert list(source.labels.values()) == ["negative", "positive"]
     assert bool(source.file) == (corpus == "sample")
 
 
-def test_labels_and_splits_that_yaml_reads_as_numbers_are_text(tmp_path: Path) -> None:
+def test_labels_and_splits_that_yaml_reads_as_numbers_become_text(tmp_path: Path) -> None:
     source, _ = beside(tmp_path, labels={0: "bad", 1: "good"}, splits={7: "train"})
     assert (source.labels, source.splits) == ({"0": "bad", "1": "good"}, {"7": "train"})
 
 
-def test_an_unknown_corpus_names_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_corpus_is_refused_with_the_available_ones(tmp_path: Path) -> None:
     for name in ("films", "books"):
         described(tmp_path / name)
     (tmp_path / "empty").mkdir()
-    for wanted in ("film", "empty"):
+    for expected in ("film", "empty"):
         with pytest.raises(
-            Refusal, match=rf"corpus '{wanted}': there is no .*source\.yaml.* Allowed: books, films$"
+            Refusal, match=rf"corpus '{expected}': no file .*source\.yaml.* Allowed: books, films$"
         ):
-            read_source(tmp_path / wanted)
+            read_source(tmp_path / expected)
 
 
 @pytest.mark.parametrize(
@@ -142,15 +143,19 @@ def test_an_unknown_corpus_names_those_there_are(tmp_path: Path) -> None:
         ({"licence": None}, "licence: missing; add it"),
         ({"origin": None}, "origin: missing; add it"),
         ({"origin": 3}, "origin: found 3; .*string"),
-        ({"file": None}, "either a file in this folder or a url, not both and not neither"),
-        ({"url": "http://host/r.csv", "checksum": MD5}, "either a file in this folder or a url, not both"),
+        ({"file": None}, "give either file \\(in this folder\\) or url"),
+        ({"url": "http://host/r.csv", "checksum": MD5}, "give either file \\(in this folder\\) or url"),
         ({"file": None, "url": "http://host/r.csv"}, "a url needs a checksum"),
-        ({"columns": None}, "name the columns of a table, or the folders of an archive"),
-        ({"folders": FOLDERS}, "name the columns of a table, or the folders of an archive"),
+        ({"columns": None}, "give either columns \\(of a table\\) or folders"),
+        ({"folders": FOLDERS}, "give either columns \\(of a table\\) or folders"),
         ({"columns": {"text": "text"}}, "columns.label: missing"),
         (
             {"columns": {"text": "t", "label": "l", "splt": "s"}},
             r"columns\.splt: unknown parameter; did you mean split",
+        ),
+        (
+            {"columns": {"text": "t", "label": "l", "together": "film"}},
+            "columns: found .*together was renamed; use split_by$",
         ),
         ({"file": "../r.csv"}, "without a path"),
         ({"file": "deep/r.csv"}, "without a path"),
@@ -173,14 +178,12 @@ def test_an_unknown_corpus_names_those_there_are(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_source_that_does_not_hold_together_is_refused(
-    tmp_path: Path, changed: dict[str, Any], match: str
-) -> None:
+def test_an_inconsistent_source_is_refused(tmp_path: Path, changed: dict[str, Any], match: str) -> None:
     with pytest.raises(Refusal, match=rf"source\.yaml.*{match}"):
         read_source(described(tmp_path, **changed))
 
 
-def test_a_split_is_known_by_its_own_name_or_a_translation(tmp_path: Path) -> None:
+def test_a_split_is_given_by_its_name_or_by_the_mapping(tmp_path: Path) -> None:
     source, _ = beside(tmp_path, splits={"dev": "validation", "test": "train"})
     assert [known_split(value, source, "") for value in ("dev", "train", "test")] == [
         "validation",
@@ -188,7 +191,7 @@ def test_a_split_is_known_by_its_own_name_or_a_translation(tmp_path: Path) -> No
         "train",
     ]
     with pytest.raises(
-        Refusal, match=r"row 3: split 'dve'; did you mean dev\?.*say what it means under `splits:`"
+        Refusal, match=r"row 3: split 'dve'; did you mean dev\?.*map it to a split under `splits:`"
     ):
         known_split("dve", source, "row 3")
 
@@ -196,31 +199,31 @@ def test_a_split_is_known_by_its_own_name_or_a_translation(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "checksum", [MD5, SHA256, SHA256.removeprefix("sha256:"), "sha256:" + SHA256[7:].upper(), None]
 )
-def test_a_file_beside_its_description_is_found_and_verified(tmp_path: Path, checksum: str | None) -> None:
+def test_a_file_beside_source_yaml_is_verified(tmp_path: Path, checksum: str | None) -> None:
     source, folder = beside(tmp_path / "c", checksum=checksum)
-    with pytest.raises(Refusal, match=r"r\.csv: no such file; .*source\.yaml names it"):
+    with pytest.raises(Refusal, match=r"r\.csv: no such file, but .*source\.yaml names it"):
         locate(source, folder, None)
     (folder / "r.csv").write_bytes(CONTENT)
     assert locate(source, folder, None) == folder / "r.csv"
 
 
-def test_both_checksums_of_a_wrong_file_are_told(tmp_path: Path) -> None:
+def test_a_wrong_file_is_refused_with_both_checksums(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_bytes(CONTENT[:-1])
-    found = hashlib.sha256(CONTENT[:-1]).hexdigest()
-    told = f"r.csv: wrong or truncated file of 17 bytes: its sha256 is {found}, wanted {SHA256[7:]}"
-    with pytest.raises(Refusal, match=told):
+    actual = hashlib.sha256(CONTENT[:-1]).hexdigest()
+    message = f"r.csv: wrong or truncated file of 17 bytes: its sha256 is {actual}, expected {SHA256[7:]}"
+    with pytest.raises(Refusal, match=message):
         verify(path, SHA256)
 
 
-def test_an_unknown_kind_of_checksum_names_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_checksum_algorithm_is_refused_with_the_allowed_ones(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_bytes(CONTENT)
-    with pytest.raises(Refusal, match="found the kind 'crc'; use md5 or sha256"):
+    with pytest.raises(Refusal, match="found 'crc'; use md5 or sha256"):
         verify(tmp_path / "r.csv", "crc:1234")
 
 
 @pytest.mark.parametrize("as_folder", [True, False])
-def test_a_mirror_is_a_file_or_a_folder(
+def test_a_mirror_may_be_a_file_or_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_folder: bool
 ) -> None:
     mirror = tmp_path / "mirror"
@@ -232,7 +235,7 @@ def test_a_mirror_is_a_file_or_a_folder(
     assert listed(tmp_path / "cache") == []
 
 
-def test_a_mirror_under_the_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_may_start_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "r.csv").write_bytes(CONTENT)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("FIRTH_MIRROR", "~")
@@ -240,12 +243,14 @@ def test_a_mirror_under_the_home_folder_is_found(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("mirror", ["gone.csv", "empty"])
-def test_a_mirror_without_the_file_is_told(
+def test_a_mirror_without_the_file_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: str
 ) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("FIRTH_MIRROR", str(tmp_path / mirror))
-    with pytest.raises(Refusal, match=rf"FIRTH_MIRROR=.*{mirror}: no such file or folder with r\.csv in it"):
+    with pytest.raises(
+        Refusal, match=rf"FIRTH_MIRROR=.*{mirror}: no such file, and no folder with r\.csv in it"
+    ):
         locate(*afar(tmp_path / "c"), None)
 
 
@@ -256,14 +261,14 @@ def test_a_mirror_with_another_edition_is_refused_unless_its_checksum_is_given(
     (tmp_path / "r.csv").write_bytes(other)
     monkeypatch.setenv("FIRTH_MIRROR", str(tmp_path))
     with pytest.raises(
-        Refusal, match=f"{hashlib.sha256(other).hexdigest()}, wanted {SHA256[7:]}.*set raw.checksum"
+        Refusal, match=f"{hashlib.sha256(other).hexdigest()}, expected {SHA256[7:]}.*set raw.checksum"
     ):
         locate(*afar(tmp_path / "c"), None)
     given_checksum = "md5:" + hashlib.md5(other).hexdigest()
     assert locate(*afar(tmp_path / "c"), given_checksum) == tmp_path / "r.csv"
 
 
-def test_without_a_network_one_line_tells_all_that_helps(
+def test_a_failed_download_is_refused_in_one_line_with_alternatives(
     tmp_path: Path, stage: Callable[..., subprocess.CompletedProcess[str]], write_params: Callable[..., Path]
 ) -> None:
     url = f"{NOBODY}/x.tar.gz"
@@ -279,7 +284,7 @@ def test_without_a_network_one_line_tells_all_that_helps(
     made = [tmp_path / name for name in ("raw.parquet", "labels.json", "raw.json")]
     ended = stage("raw", write_params(), folder, *made)
     kept = str(tmp_path / "cache" / "x.tar.gz")
-    told = (
+    message = (
         "x.tar.gz",
         url,
         MD5,
@@ -288,18 +293,18 @@ def test_without_a_network_one_line_tells_all_that_helps(
         "FIRTH_MIRROR",
         "corpus: sample",
     )
-    assert refused(ended, "raw: cannot download", *told)
+    assert refused(ended, "raw: cannot download", *message)
     assert not any(path.exists() for path in made)
     assert listed(tmp_path / "cache") == []
 
 
-def test_what_was_put_into_the_cache_by_hand_needs_no_network(tmp_path: Path) -> None:
+def test_a_file_put_into_the_cache_needs_no_network(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "r.csv").write_bytes(CONTENT)
     assert locate(*afar(tmp_path / "c"), None) == tmp_path / "cache" / "r.csv"
 
 
-def test_a_file_is_downloaded_once_and_then_kept(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_file_is_downloaded_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with served(tmp_path / "site") as url:
         (tmp_path / "site" / "r.csv").write_bytes(CONTENT)
         first = locate(*afar(tmp_path / "c", url), None)
@@ -313,12 +318,12 @@ def test_a_file_is_downloaded_once_and_then_kept(tmp_path: Path, capfd: pytest.C
 def test_a_download_with_another_checksum_is_refused_and_not_kept(tmp_path: Path) -> None:
     with served(tmp_path / "site") as url:
         (tmp_path / "site" / "r.csv").write_bytes(b"tampered")
-        with pytest.raises(Refusal, match=f"{hashlib.md5(b'tampered').hexdigest()}, wanted {MD5[4:]}"):
+        with pytest.raises(Refusal, match=f"{hashlib.md5(b'tampered').hexdigest()}, expected {MD5[4:]}"):
             locate(*afar(tmp_path / "c", url, MD5), None)
     assert listed(tmp_path / "cache") == []
 
 
-def test_a_broken_file_in_the_cache_is_fetched_anew(tmp_path: Path) -> None:
+def test_a_damaged_file_in_the_cache_is_downloaded_again(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "r.csv").write_bytes(CONTENT[:5])
     with served(tmp_path / "site") as url:
@@ -326,7 +331,7 @@ def test_a_broken_file_in_the_cache_is_fetched_anew(tmp_path: Path) -> None:
         assert locate(*afar(tmp_path / "c", url), None).read_bytes() == CONTENT
 
 
-def test_a_broken_file_in_the_cache_is_never_used_without_a_network(tmp_path: Path) -> None:
+def test_a_damaged_file_in_the_cache_is_not_used_without_a_network(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "r.csv").write_bytes(CONTENT[:5])
     with pytest.raises(Refusal, match=r"cannot download r\.csv"):
@@ -335,17 +340,17 @@ def test_a_broken_file_in_the_cache_is_never_used_without_a_network(tmp_path: Pa
 
 @pytest.mark.parametrize("checksum", ["crc:1234", "1234"])
 @pytest.mark.parametrize("cached", [True, False])
-def test_a_checksum_that_is_none_is_refused(tmp_path: Path, checksum: str, cached: bool) -> None:
+def test_an_invalid_checksum_is_refused(tmp_path: Path, checksum: str, cached: bool) -> None:
     (tmp_path / "cache").mkdir()
     if cached:
         (tmp_path / "cache" / "r.csv").write_bytes(CONTENT)
     with served(tmp_path / "site") as url:
         (tmp_path / "site" / "r.csv").write_bytes(CONTENT)
-        with pytest.raises(Refusal, match=r"checksum|wanted 1234"):
+        with pytest.raises(Refusal, match=r"checksum|expected 1234"):
             locate(*afar(tmp_path / "c", url, checksum), None)
 
 
-def test_a_server_without_the_file_is_told_with_the_url(tmp_path: Path) -> None:
+def test_a_server_without_the_file_is_refused_with_the_url(tmp_path: Path) -> None:
     with served(tmp_path / "site") as url, pytest.raises(Refusal, match=f"from {url}/r.csv: HTTPError"):
         locate(*afar(tmp_path / "c", url), None)
     assert listed(tmp_path / "cache") == []
@@ -360,7 +365,7 @@ def test_a_mirror_may_be_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tgz", "a.tar.xz", "a.tar.bz2", "A.TAR.GZ"])
-def test_an_archive_of_every_form_gives_its_files_as_worked_by_hand(tmp_path: Path, name: str) -> None:
+def test_archives_of_every_format_give_their_files(tmp_path: Path, name: str) -> None:
     members = [("pos/2.txt", b"fine"), ("neg/1.txt", "naïve".encode()), ("pos/10.txt", b"")]
     path = packed(tmp_path / name, *members) if name != "A.TAR.GZ" else tarred(tmp_path / "a.gz", *members)
     assert contents(path.rename(tmp_path / name)) == members
@@ -374,20 +379,20 @@ MEMBERS = st.dictionaries(
 @pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
 @given(members=MEMBERS)
 @settings(max_examples=20, deadline=None)
-def test_what_is_packed_is_what_comes_out(
+def test_archive_members_returns_the_packed_files(
     tmp_path_factory: pytest.TempPathFactory, name: str, members: dict[str, bytes]
 ) -> None:
     path = packed(tmp_path_factory.getbasetemp() / name, *members.items())
     assert dict(contents(path)) == members
 
 
-def test_an_archive_of_a_thousand_files_is_read_to_its_end(tmp_path: Path) -> None:
+def test_an_archive_of_a_thousand_files_is_read_completely(tmp_path: Path) -> None:
     members = [(f"pos/{n}.txt", str(n).encode() * (n % 300)) for n in range(1000)]
     random.Random(1).shuffle(members)
     assert contents(tarred(tmp_path / "a.tar.gz", *members)) == members
 
 
-def test_a_name_too_long_for_the_old_header_is_kept(tmp_path: Path) -> None:
+def test_long_member_names_are_kept(tmp_path: Path) -> None:
     name = "deep/" * 60 + "ä.txt"
     assert contents(tarred(tmp_path / "a.tar", (name, b"x"), ("b.txt", b"y"))) == [
         (name, b"x"),
@@ -395,7 +400,7 @@ def test_a_name_too_long_for_the_old_header_is_kept(tmp_path: Path) -> None:
     ]
 
 
-def test_folders_and_pipes_in_an_archive_are_passed_over(tmp_path: Path) -> None:
+def test_folders_and_pipes_in_an_archive_are_skipped(tmp_path: Path) -> None:
     entries = [special("pos", tarfile.DIRTYPE), special("pipe", tarfile.FIFOTYPE), ("pos/1.txt", b"fine")]
     assert contents(tarred(tmp_path / "a.tar.gz", *entries)) == [("pos/1.txt", b"fine")]
     assert contents(zipped(tmp_path / "a.zip", ("pos/", b""), ("pos/1.txt", b"fine"))) == [
@@ -407,7 +412,7 @@ def test_folders_and_pipes_in_an_archive_are_passed_over(tmp_path: Path) -> None
 def test_a_link_in_a_tar_is_refused(tmp_path: Path, kind: bytes) -> None:
     path = tarred(tmp_path / "a.tar.gz", ("pos/1.txt", b"fine"), special("pos/2.txt", kind, "pos/1.txt"))
     with pytest.raises(
-        Refusal, match=r"a\.tar\.gz: pos/2\.txt is a link; an archive of plain files is wanted"
+        Refusal, match=r"a\.tar\.gz: pos/2\.txt is a link; expected an archive of plain files"
     ):
         contents(path)
 
@@ -421,8 +426,8 @@ def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../evil.txt", "pos/../../evil.txt", "/evil.txt", "C:/evil.txt", "pos/.."])
 @pytest.mark.parametrize("archive", ["a.zip", "a.tar.gz"])
-def test_a_name_that_leads_out_of_the_archive_is_refused(tmp_path: Path, archive: str, name: str) -> None:
-    with pytest.raises(Refusal, match="leads out of the archive; it is refused"):
+def test_a_path_out_of_the_archive_is_refused(tmp_path: Path, archive: str, name: str) -> None:
+    with pytest.raises(Refusal, match="is a path out of the archive; refused"):
         contents(packed(tmp_path / archive, ("pos/1.txt", b"fine"), (name, b"evil")))
 
 
@@ -430,7 +435,13 @@ def test_a_name_that_leads_out_of_the_archive_is_refused(tmp_path: Path, archive
 @pytest.mark.parametrize(
     "content", [b"", b"not an archive at all, only words", b"PK\3\4", b"\x1f\x8b\x08\x00"]
 )
-def test_what_is_no_archive_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_file_that_is_not_an_archive_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(Refusal, match=rf"{name}: broken archive: (.|\n)*; fetch it anew"):
+    with pytest.raises(Refusal, match=rf"{name}: damaged archive: (.|\n)*; download it again"):
         contents(tmp_path / name)
+
+
+def test_download_libraries_are_imported_only_for_a_download() -> None:
+    code = "import sys, stages.raw; print({'pooch', 'requests'} & set(sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "set()\n"

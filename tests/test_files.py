@@ -1,4 +1,4 @@
-"""Files: whole or not at all, and the same bytes for the same content."""
+"""Files: written completely or not at all, with the same bytes for the same content."""
 
 import json
 import math
@@ -29,7 +29,7 @@ def interrupt(path: Path, written: str) -> None:
         raise KeyboardInterrupt
 
 
-def test_a_block_that_ends_well_replaces_the_file(tmp_path: Path) -> None:
+def test_a_block_that_succeeds_replaces_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     with atomic(path) as temporary:
@@ -40,7 +40,7 @@ def test_a_block_that_ends_well_replaces_the_file(tmp_path: Path) -> None:
     assert listed(tmp_path) == ["a.txt"]
 
 
-def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_a_block_that_raises_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(KeyboardInterrupt):
@@ -49,25 +49,25 @@ def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path
     assert listed(tmp_path) == ["a.txt"]
 
 
-def test_a_block_that_raises_where_there_was_no_file_leaves_none(tmp_path: Path) -> None:
+def test_a_block_that_raises_creates_no_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupt(tmp_path / "a.txt", "half")
     assert listed(tmp_path) == []
 
 
-def test_a_block_that_writes_nothing_is_an_error_and_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_block_that_writes_nothing_is_an_error_and_keeps_the_old_file(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("old")
     with pytest.raises(FileNotFoundError), atomic(tmp_path / "a.txt"):
         pass
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
-def test_missing_folders_are_made(tmp_path: Path) -> None:
+def test_missing_folders_are_created(tmp_path: Path) -> None:
     write_json(tmp_path / "a" / "b" / "c.json", {})
     assert (tmp_path / "a" / "b" / "c.json").read_text() == "{}\n"
 
 
-def test_json_is_sorted_rounded_and_readable_as_worked_by_hand(tmp_path: Path) -> None:
+def test_json_is_sorted_rounded_and_indented(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"ü": "naïve 映画", "b": [1, 2.0, 1 / 3], "a": {"z": None, "y": -0.0, "x": True}})
     assert path.read_text(encoding="utf-8") == (
@@ -77,7 +77,7 @@ def test_json_is_sorted_rounded_and_readable_as_worked_by_hand(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("figure", [math.nan, math.inf, -math.inf])
-def test_json_without_a_meaning_is_refused_and_the_old_file_stays(tmp_path: Path, figure: float) -> None:
+def test_nan_and_infinity_in_json_raise_and_keep_the_old_file(tmp_path: Path, figure: float) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"loss": 1.0})
     before = path.read_bytes()
@@ -88,16 +88,16 @@ def test_json_without_a_meaning_is_refused_and_the_old_file_stays(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("figure", "wanted"),
+    ("figure", "expected"),
     [(0.1234565001, 0.123457), (1e-7, 0.0), (-1e-7, 0.0), (-0.0, 0.0), (1234567.0, 1234567.0), (2, 2)],
 )
-def test_a_figure_has_six_digits_and_zero_no_sign(figure: float, wanted: float) -> None:
-    assert repr(rounded(figure)) == repr(wanted)
+def test_numbers_are_rounded_to_six_places_and_zero_has_no_sign(figure: float, expected: float) -> None:
+    assert repr(rounded(figure)) == repr(expected)
 
 
 @given(figure=FIGURES)
 @settings(deadline=None)
-def test_rounding_moves_no_figure_far_and_none_twice(figure: float) -> None:
+def test_rounding_is_accurate_and_idempotent(figure: float) -> None:
     once = rounded(figure)
     assert once == pytest.approx(figure, abs=5.01e-7, rel=1e-15)
     assert repr(rounded(once)) == repr(once)
@@ -106,7 +106,7 @@ def test_rounding_moves_no_figure_far_and_none_twice(figure: float) -> None:
 
 @given(content=st.dictionaries(st.text(max_size=3), CONTENT, max_size=4))
 @settings(deadline=None)
-def test_the_order_of_keys_changes_no_byte(
+def test_the_order_of_keys_does_not_change_the_bytes(
     tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]
 ) -> None:
     folder = tmp_path_factory.mktemp("json")
@@ -117,13 +117,13 @@ def test_the_order_of_keys_changes_no_byte(
     json.loads((folder / "a.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
 
 
-def test_a_csv_table_is_rounded_and_quoted_as_worked_by_hand(tmp_path: Path) -> None:
+def test_csv_is_rounded_and_quoted(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     write_csv(path, ["label", "loss"], [("a, b", 1 / 3), ('say "naïve"', -0.0), ("c", 3)])
     assert path.read_bytes() == 'label,loss\n"a, b",0.333333\n"say ""naïve""",0.0\nc,3\n'.encode()
 
 
-def test_a_csv_table_that_fails_half_way_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_failure_while_writing_csv_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     write_csv(path, ["a"], [(1,)])
     with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""Ids: words looked up, words unknown, and the reviews that hold nothing else."""
+"""Ids: lookup of words, unknown words, and reviews without known words."""
 
 import json
 import subprocess
@@ -69,33 +69,33 @@ def numbered(texts: list[list[str]]) -> pa.ListArray:
     return pa.ListArray.from_arrays(plain.offsets, plain.values.dictionary_encode())
 
 
-def test_words_become_row_numbers_and_unknown_ones_1() -> None:
+def test_words_become_row_numbers_and_unknown_words_become_1() -> None:
     texts = pa.array([["good", "film"], [], ["so", "so", "good"]])
     assert look_up(texts, {"film": 2, "good": 3}).to_pylist() == [[3, 2], [], [1, 1, 3]]
 
 
-def test_the_numbers_are_of_32_bits() -> None:
+def test_row_numbers_are_int32() -> None:
     assert look_up(pa.array([["good"]]), {"good": 2}).type.value_type == pa.int32()
     assert look_up(pa.array([[]], pa.list_(pa.string())), {}).type.value_type == pa.int32()
 
 
 @given(texts=TEXTS, words=st.lists(WORD, unique=True))
 @settings(deadline=None)
-def test_looking_up_is_a_dictionarys_get(texts: list[list[str]], words: list[str]) -> None:
+def test_look_up_equals_dict_get(texts: list[list[str]], words: list[str]) -> None:
     numbers = {word: n for n, word in enumerate(words, 2)}
-    wanted = [[numbers.get(word, 1) for word in text] for text in texts]
-    assert look_up(pa.array(texts, pa.list_(pa.string())), numbers).to_pylist() == wanted
-    assert look_up(numbered(texts), numbers).to_pylist() == wanted
+    expected = [[numbers.get(word, 1) for word in text] for text in texts]
+    assert look_up(pa.array(texts, pa.list_(pa.string())), numbers).to_pylist() == expected
+    assert look_up(numbered(texts), numbers).to_pylist() == expected
 
 
-def test_a_part_of_a_table_is_looked_up_like_the_whole() -> None:
+def test_a_slice_of_a_table_gives_the_same_ids_as_the_table() -> None:
     texts = pa.array([["film"], ["good", "film"], [], ["so"]])
     assert look_up(texts[1:3], {"film": 2, "good": 3}).to_pylist() == [[3, 2], []]
 
 
 @given(words=st.lists(st.text(max_size=4).filter(lambda w: w not in WORDS[:2]), unique=True))
 @settings(deadline=None, max_examples=50)
-def test_every_word_of_the_vocabulary_gives_its_own_row(
+def test_every_word_of_the_vocabulary_has_its_own_row(
     tmp_path_factory: pytest.TempPathFactory, words: list[str]
 ) -> None:
     path = tmp_path_factory.mktemp("made") / "vocabulary.parquet"
@@ -105,27 +105,27 @@ def test_every_word_of_the_vocabulary_gives_its_own_row(
     ]
 
 
-def test_the_names_of_the_reserved_rows_are_unknown_words(tmp_path: Path) -> None:
+def test_reserved_tokens_in_a_text_are_unknown_words(tmp_path: Path) -> None:
     numbers = row_numbers(write_vocabulary(tmp_path / "vocabulary.parquet"))
     assert look_up(pa.array([["<pad>", "<unk>", "film"]]), numbers).to_pylist() == [[1, 1, 2]]
 
 
-def test_reviews_carry_id_label_and_split(made: Made) -> None:
-    found = pq.read_table(made()[0])
-    assert found.schema.names == ["id", "label", "split", "ids"]
-    assert found.schema.types == [pa.string(), pa.int32(), pa.string(), pa.list_(pa.int32())]
-    columns = [found[name].to_pylist() for name in ("id", "label", "split")]
+def test_rows_keep_id_label_and_split(made: Made) -> None:
+    result = pq.read_table(made()[0])
+    assert result.schema.names == ["id", "label", "split", "ids"]
+    assert result.schema.types == [pa.string(), pa.int32(), pa.string(), pa.list_(pa.int32())]
+    columns = [result[name].to_pylist() for name in ("id", "label", "split")]
     assert list(zip(*columns, strict=True)) == [review[:3] for review in REVIEWS]
-    assert found["ids"].to_pylist() == [[3, 2, 1, 4], [], [1, 1], [2, 1, 1, 5], [3, 3], [1]]
+    assert result["ids"].to_pylist() == [[3, 2, 1, 4], [], [1, 1], [2, 1, 1, 5], [3, 3], [1]]
 
 
-def test_row_groups_change_no_row(made: Made) -> None:
+def test_rows_do_not_depend_on_row_groups(made: Made) -> None:
     whole = pq.read_table(made(rows_in_group=100)[0]).to_pylist()
     assert pq.read_table(made(rows_in_group=1)[0]).to_pylist() == whole
 
 
 @pytest.mark.parametrize("rows_in_group", [1, 4, 100])
-def test_unknown_words_are_counted_by_split(made: Made, rows_in_group: int) -> None:
+def test_unknown_words_are_counted_per_split(made: Made, rows_in_group: int) -> None:
     _, metrics = made(rows_in_group=rows_in_group)
     assert json.loads(metrics.read_text()) == {
         "unknown_rate": {"train": 2 / 5, "validation": 1, "test": 2 / 4, "unlabelled": 0},
@@ -133,7 +133,7 @@ def test_unknown_words_are_counted_by_split(made: Made, rows_in_group: int) -> N
     }
 
 
-def test_reviews_without_any_word_are_no_unknown_words(made: Made) -> None:
+def test_empty_reviews_have_an_unknown_rate_of_0(made: Made) -> None:
     _, metrics = made([("a", 1, "train", []), ("b", 0, "train", [])])
     assert json.loads(metrics.read_text()) == {
         "unknown_rate": {"train": 0},
@@ -146,7 +146,7 @@ def test_two_runs_give_the_same_bytes(made: Made) -> None:
     assert [path.read_bytes() for path in made()] == first
 
 
-def test_there_is_nothing_to_choose(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+def test_the_section_has_no_parameters(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     with pytest.raises(Refusal, match=r"params\.yaml: ids\.unknown: unknown parameter"):
         main(write_params(ids={"unknown": 1}), *[tmp_path / "missing"] * 4)
 

@@ -53,13 +53,13 @@ def csv_rows(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def test_points_on_a_line_by_hand() -> None:
+def test_points_on_a_line_give_the_values_computed_by_hand() -> None:
     points, shares = principal_components(np.array([[0, 0], [3, 4], [6, 8]], np.float32), 2)
     assert points.round(9).tolist() == [[-5, 0], [0, 0], [5, 0]]
     assert shares.round(9).tolist() == [1, 0]
 
 
-def test_the_widest_direction_comes_first() -> None:
+def test_the_axis_of_largest_variance_comes_first() -> None:
     points, shares = principal_components(np.array([[-1, 0], [1, 0], [0, 3], [0, -3]], np.float32), 2)
     assert points.tolist() == [[0, -1], [0, 1], [3, 0], [-3, 0]]
     assert shares.tolist() == [0.9, 0.1]
@@ -67,20 +67,20 @@ def test_the_widest_direction_comes_first() -> None:
 
 @given(size=SIZES, seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=50)
-def test_the_coordinates_are_those_of_scikit_learn_up_to_sign(size: tuple[int, int], seed: int) -> None:
+def test_coordinates_equal_those_of_scikit_learn_up_to_sign(size: tuple[int, int], seed: int) -> None:
     vectors = cloud(*size, seed)
     components = min(*size, 3)
     points, shares = principal_components(vectors, components)
     peer = PCA(components, svd_solver="full").fit(vectors.astype(np.float64))
-    wanted = peer.transform(vectors.astype(np.float64))
-    wanted *= np.sign((wanted * points).sum(0))
-    np.testing.assert_allclose(points, wanted, atol=1e-6 * np.abs(vectors).max())
+    expected = peer.transform(vectors.astype(np.float64))
+    expected *= np.sign((expected * points).sum(0))
+    np.testing.assert_allclose(points, expected, atol=1e-6 * np.abs(vectors).max())
     np.testing.assert_allclose(shares, peer.explained_variance_ratio_, atol=1e-9)
 
 
 @given(size=SIZES, seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=50)
-def test_shares_fall_and_are_at_most_the_whole(size: tuple[int, int], seed: int) -> None:
+def test_explained_variance_falls_and_all_components_sum_to_1(size: tuple[int, int], seed: int) -> None:
     _, shares = principal_components(cloud(*size, seed), size[1])
     assert (shares >= 0).all()
     assert (np.diff(shares) <= 1e-12).all()
@@ -89,22 +89,22 @@ def test_shares_fall_and_are_at_most_the_whole(size: tuple[int, int], seed: int)
 
 @given(seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=30)
-def test_the_largest_weight_of_a_direction_is_positive(seed: int) -> None:
+def test_the_largest_weight_of_a_component_is_positive(seed: int) -> None:
     vectors = cloud(20, 4, seed)
     points, _ = principal_components(vectors, 3)
     weights = np.linalg.lstsq(points, vectors - vectors.mean(0), rcond=None)[0]  # (3, 4)
     assert (weights[np.arange(3), np.abs(weights).argmax(1)] > 0).all()
 
 
-def test_vectors_turned_round_are_seen_turned_round() -> None:
+def test_negated_vectors_give_negated_coordinates() -> None:
     vectors = cloud(20, 4)
     points, shares = principal_components(vectors, 3)
-    turned, same = principal_components(-vectors, 3)
-    np.testing.assert_allclose(turned, -points, atol=1e-9)
+    negated, same = principal_components(-vectors, 3)
+    np.testing.assert_allclose(negated, -points, atol=1e-9)
     np.testing.assert_allclose(same, shares)
 
 
-def test_moving_all_vectors_moves_no_point() -> None:
+def test_coordinates_do_not_depend_on_the_mean() -> None:
     vectors = cloud(20, 4).round(1)
     moved = principal_components(vectors + np.float32(64), 3)[0]
     np.testing.assert_allclose(moved, principal_components(vectors, 3)[0], atol=1e-3)
@@ -112,19 +112,19 @@ def test_moving_all_vectors_moves_no_point() -> None:
 
 @pytest.mark.parametrize("rows", [1, 2, 7])
 @pytest.mark.parametrize("value", [0, 0.1, 1e6])
-def test_equal_vectors_give_zeros_and_no_nan(rows: int, value: float) -> None:
+def test_equal_vectors_give_zeros_and_not_nan(rows: int, value: float) -> None:
     points, shares = principal_components(np.full((rows, 3), value, np.float32), 2)
     assert points.tolist() == [[0, 0]] * rows
     assert shares.tolist() == [0, 0]
 
 
-def test_axes_are_x_y_z_and_then_numbers() -> None:
+def test_axes_are_x_y_z_and_then_numbered() -> None:
     assert axis_names(2) == ["x", "y"]
     assert axis_names(5) == ["x", "y", "z", "pc4", "pc5"]
 
 
 @pytest.mark.parametrize("components", [2, 3, 5])
-def test_each_word_has_a_point_and_the_reserved_rows_have_none(
+def test_each_word_has_a_point_and_reserved_rows_have_none(
     tmp_path: Path, write_params: Callable[..., Path], components: int
 ) -> None:
     inputs, made = write_inputs(tmp_path), outputs(tmp_path)
@@ -134,20 +134,22 @@ def test_each_word_has_a_point_and_the_reserved_rows_have_none(
     assert table.schema.types == [pa.string(), *[pa.float32()] * components]
     assert table["token"].to_pylist() == WORDS
     points, _ = principal_components(cloud(len(WORDS) + 2, 5)[2:], components)
-    found = np.stack([table[axis].to_numpy() for axis in axis_names(components)], 1)
-    np.testing.assert_array_equal(found, points.astype(np.float32))
+    result = np.stack([table[axis].to_numpy() for axis in axis_names(components)], 1)
+    np.testing.assert_array_equal(result, points.astype(np.float32))
 
 
-def test_the_metrics_are_the_shares_and_their_sum(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+def test_metrics_are_the_explained_variances_and_their_sum(
+    tmp_path: Path, write_params: Callable[..., Path]
+) -> None:
     inputs, made = write_inputs(tmp_path), outputs(tmp_path)
     main(write_params(projection={"components": 3}), *inputs, *made)
-    found = json.loads(made[1].read_text())
+    result = json.loads(made[1].read_text())
     _, shares = principal_components(cloud(len(WORDS) + 2, 5)[2:], 3)
-    assert found["explained"] == pytest.approx(dict(zip("xyz", shares, strict=True)), abs=1e-6)
-    assert found["kept"] == pytest.approx(shares.sum(), abs=1e-6)
+    assert result["explained"] == pytest.approx(dict(zip("xyz", shares, strict=True)), abs=1e-6)
+    assert result["kept"] == pytest.approx(shares.sum(), abs=1e-6)
 
 
-def test_the_table_of_pictured_words_leaves_marks_and_numbers_out(
+def test_the_table_of_shown_words_leaves_out_punctuation_and_numbers(
     tmp_path: Path, write_params: Callable[..., Path]
 ) -> None:
     inputs, made = write_inputs(tmp_path), outputs(tmp_path)
@@ -162,15 +164,13 @@ def test_the_table_of_pictured_words_leaves_marks_and_numbers_out(
 
 @pytest.mark.filterwarnings("ignore:Glyph")
 @pytest.mark.parametrize("word", ["été", "кино", "▁fine", "电", "हिन्दी", "ดีที่", "don't"])
-def test_words_of_any_script_are_pictured(
-    tmp_path: Path, write_params: Callable[..., Path], word: str
-) -> None:
+def test_words_of_any_script_are_shown(tmp_path: Path, write_params: Callable[..., Path], word: str) -> None:
     inputs, made = write_inputs(tmp_path, ["good", word, "?"]), outputs(tmp_path)
     main(write_params(), *inputs, *made)
     assert [row[0] for row in csv_rows(made[2])[1:]] == ["good", word]
 
 
-def test_only_the_commonest_words_are_pictured(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+def test_only_the_most_frequent_words_are_shown(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     words = ["word" + "abcdefghij"[n // 20] + "abcdefghijklmnopqrst"[n % 20] for n in range(PICTURED + 9)]
     inputs, made = write_inputs(tmp_path, words), outputs(tmp_path)
     main(write_params(), *inputs, *made)
@@ -190,14 +190,14 @@ def test_two_runs_give_the_same_bytes(tmp_path: Path, write_params: Callable[...
 @pytest.mark.parametrize(
     "word", ["$x$", "$^$", "a$b", "$", "\\", "x_2^{", "%", "😀", "👨‍👩‍👧", "电影", "<b>", "مرحبا"]
 )
-def test_no_word_breaks_the_picture(tmp_path: Path, word: str) -> None:
+def test_any_word_can_be_drawn(tmp_path: Path, word: str) -> None:
     path = tmp_path / "words.png"
     picture([word, "good"], cloud(2, 3).astype(np.float64), np.array([0.5, 0.3, 0.1])).savefig(path)
     assert path.read_bytes().startswith(PNG)
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
-def test_letters_without_a_shape_are_no_reason_for_a_warning(
+def test_characters_that_the_font_lacks_give_no_warning(
     tmp_path: Path, write_params: Callable[..., Path]
 ) -> None:
     inputs, made = write_inputs(tmp_path, ["电", "影", "good"]), outputs(tmp_path)
@@ -205,7 +205,7 @@ def test_letters_without_a_shape_are_no_reason_for_a_warning(
     assert made[3].exists()
 
 
-def test_a_vocabulary_of_marks_has_an_empty_picture(
+def test_a_vocabulary_of_punctuation_gives_an_empty_picture(
     tmp_path: Path, write_params: Callable[..., Path]
 ) -> None:
     inputs, made = write_inputs(tmp_path, ["!", "9", "?"]), outputs(tmp_path)
@@ -215,7 +215,7 @@ def test_a_vocabulary_of_marks_has_an_empty_picture(
     assert len(pq.read_table(made[0])) == 3
 
 
-def test_one_word_alone_stands_in_the_middle(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+def test_a_single_word_is_at_the_origin(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     inputs, made = write_inputs(tmp_path, ["good"]), outputs(tmp_path)
     main(write_params(), *inputs, *made)
     assert pq.read_table(made[0]).to_pylist() == [{"token": "good", "x": 0, "y": 0, "z": 0}]
@@ -223,7 +223,7 @@ def test_one_word_alone_stands_in_the_middle(tmp_path: Path, write_params: Calla
 
 
 @pytest.mark.parametrize("components", [1, 1001, 3.0])
-def test_a_number_of_components_that_makes_no_picture_is_refused(
+def test_an_invalid_number_of_components_is_refused(
     tmp_path: Path, write_params: Callable[..., Path], components: float
 ) -> None:
     with pytest.raises(Refusal, match=rf"params\.yaml: projection\.components: found {components}"):

@@ -1,4 +1,4 @@
-"""Raw: who is dealt where, what is dropped, how labels are numbered, and what is refused."""
+"""Raw: assignment of splits, dropped reviews, label numbers, and refused input."""
 
 import csv
 import hashlib
@@ -21,7 +21,19 @@ from hypothesis import strategies as st
 
 from stages import LABELLED, SPLITS
 from stages.lib.command import Refusal
-from stages.raw import Params, Review, Store, clean, deal, draw, label_names, main
+from stages.lib.readers import Review
+from stages.lib.store import Store
+from stages.raw import (
+    SCHEMA,
+    Params,
+    assign_splits,
+    clean,
+    hash_to_unit,
+    label_names,
+    main,
+    split_for,
+    to_row,
+)
 from tests.conftest import ROOT, refused
 
 CHOICES = {"validation": 0.1, "test": 0.2, "salt": "firth", "checksum": None}
@@ -80,7 +92,7 @@ def zip_bytes(members: dict[str, bytes]) -> bytes:
 
 
 def corpus(folder: Path, content: bytes, name: str = "reviews.csv", **source: object) -> Path:
-    """A corpus of one file; a table's columns are text and label unless told otherwise."""
+    """A corpus of one file; a table's columns are text and label unless given otherwise."""
     folder.mkdir(exist_ok=True)
     (folder / name).write_bytes(content)
     given = {"origin": "made up", "licence": "none", "file": name, "columns": COLUMNS, **source}
@@ -125,13 +137,14 @@ def texts_in(rows: Iterable[dict[str, Any]], *splits: str) -> list[str]:
 
 
 def stored(
-    found: Iterable[Review], salt: str = "firth", **choices: float
+    reviews: Iterable[Review], salt: str = "firth", **choices: float
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """What the store deals to whom, and what it drops; labels are a and b."""
-    store = Store(salt)
-    store.add(found)
-    dropped = store.deal(Params(**{**CHOICES, **choices, "salt": salt}))  # type: ignore[arg-type]
-    batches = store.batches({None: None, "a": 0, "b": 1})
+    """The rows with their splits, and how many were dropped; labels are a and b."""
+    store = Store()
+    for review in reviews:
+        store.add(to_row(review, salt))
+    dropped = assign_splits(store, Params(**{**CHOICES, **choices, "salt": salt}))  # type: ignore[arg-type]
+    batches = store.batches({None: None, "a": 0, "b": 1}, SCHEMA)
     return [row for batch in batches for row in batch.to_pylist()], dropped
 
 
@@ -147,11 +160,11 @@ HELD_OUT: dict[str, Sequence[tuple[object, ...]]] = {
 }
 
 
-def test_a_text_draws_the_number_worked_out_by_hand() -> None:
-    # The first eight bytes of BLAKE2b, and so the splits of every corpus dealt so far.
+def test_the_hash_of_a_text_equals_the_value_computed_by_hand() -> None:
+    # The first eight bytes of BLAKE2b, which fix the splits of every existing corpus.
     digest = hashlib.blake2b(b"firth\0a fine film", digest_size=8).hexdigest()
     assert digest == "77add2fde134421a"
-    assert draw("a fine film", "firth") == int(digest, 16) / 2**64
+    assert hash_to_unit("a fine film", "firth") == int(digest, 16) / 2**64
 
 
 @pytest.mark.parametrize(
@@ -165,11 +178,11 @@ def test_a_text_draws_the_number_worked_out_by_hand() -> None:
         (1.0, "train"),
     ],
 )
-def test_the_unit_interval_is_cut_at_the_shares(number: float, split: str) -> None:
-    assert deal(number, {"test": 0.2, "validation": 0.1}) == split
+def test_split_for_divides_the_unit_interval_by_the_fractions(number: float, split: str) -> None:
+    assert split_for(number, {"test": 0.2, "validation": 0.1}) == split
 
 
-def test_a_corpus_with_its_own_splits_comes_out_as_worked_by_hand(tmp_path: Path) -> None:
+def test_a_corpus_with_its_own_splits_gives_the_expected_rows_and_metrics(tmp_path: Path) -> None:
     rows = official(**HELD_OUT, unlabelled=[("who knows", "")])
     reviews, names, metrics = made(
         corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
@@ -197,15 +210,15 @@ def test_a_corpus_with_its_own_splits_comes_out_as_worked_by_hand(tmp_path: Path
 
 @given(
     extra=st.lists(st.tuples(st.text(max_size=20), st.sampled_from(["bad", "good", ""])), max_size=5),
-    place=st.integers(0, len(TABLE)),
+    position=st.integers(0, len(TABLE)),
 )
 @settings(max_examples=12, deadline=None)
-def test_adding_a_row_moves_no_other_row(
-    tmp_path_factory: pytest.TempPathFactory, extra: list[tuple[str, str]], place: int
+def test_adding_a_row_does_not_change_the_split_of_other_rows(
+    tmp_path_factory: pytest.TempPathFactory, extra: list[tuple[str, str]], position: int
 ) -> None:
     folder = tmp_path_factory.mktemp("corpus")
     before = split_of(made(corpus(folder, csv_bytes(TABLE)))[0])
-    grown = csv_bytes([*TABLE[:place], *extra, *TABLE[place:]])
+    grown = csv_bytes([*TABLE[:position], *extra, *TABLE[position:]])
     after = [row for row in made(corpus(folder, grown))[0] if row["label"] is not None]
     assert len(before) == 60
     assert before.items() <= split_of(after).items()
@@ -222,7 +235,7 @@ REVIEWS = st.builds(
 
 @given(texts=st.lists(st.text(max_size=2), max_size=40))
 @settings(deadline=None)
-def test_equal_texts_never_straddle_splits(texts: list[str]) -> None:
+def test_equal_texts_are_in_the_same_split(texts: list[str]) -> None:
     rows, _ = stored(
         [Review(str(n), text, "ab"[n % 2], None) for n, text in enumerate(texts)], test=0.3, validation=0.3
     )
@@ -230,36 +243,36 @@ def test_equal_texts_never_straddle_splits(texts: list[str]) -> None:
     assert len({(row["text"], row["split"]) for row in rows}) == len({row["text"] for row in rows})
 
 
-@given(found=st.lists(REVIEWS, max_size=40))
+@given(reviews=st.lists(REVIEWS, max_size=40))
 @settings(deadline=None)
-def test_what_is_held_out_is_never_learnt_from_whatever_the_corpus_says(found: list[Review]) -> None:
-    rows, dropped = stored(found, test=0.3, validation=0.3)
-    held, learnt = texts_in(rows, "validation", "test"), texts_in(rows, "train", "unlabelled")
-    assert not set(held) & set(learnt)
-    assert len(rows) + sum(dropped.values()) == len(found)
+def test_no_text_is_both_held_out_and_in_train_or_unlabelled(reviews: list[Review]) -> None:
+    rows, dropped = stored(reviews, test=0.3, validation=0.3)
+    held, training = texts_in(rows, "validation", "test"), texts_in(rows, "train", "unlabelled")
+    assert not set(held) & set(training)
+    assert len(rows) + sum(dropped.values()) == len(reviews)
 
 
-@given(found=st.lists(REVIEWS.filter(lambda review: review.label is not None), max_size=40))
+@given(reviews=st.lists(REVIEWS.filter(lambda review: review.label is not None), max_size=40))
 @settings(deadline=None)
-def test_what_the_corpus_holds_out_stays_held_out(found: list[Review]) -> None:
-    rows, _ = stored(found)
+def test_official_validation_and_test_reviews_keep_their_split(reviews: list[Review]) -> None:
+    rows, _ = stored(reviews)
     for split in ("validation", "test"):
-        wanted = Counter(review.text for review in found if review.split == split)
-        assert not wanted - Counter(texts_in(rows, split))
-        if wanted:
-            assert wanted == Counter(texts_in(rows, split))
+        expected = Counter(review.text for review in reviews if review.split == split)
+        assert not expected - Counter(texts_in(rows, split))
+        if expected:
+            assert expected == Counter(texts_in(rows, split))
 
 
 @given(
-    found=st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from([*"klmn", None])), max_size=40),
+    texts=st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from([*"klmn", None])), max_size=40),
     held_out=st.sampled_from([None, "validation", "test"]),
 )
 @settings(deadline=None)
-def test_what_belongs_together_is_never_parted_and_no_text_is_in_two_splits(
-    found: list[tuple[str, str | None]], held_out: str | None
+def test_each_group_and_each_text_is_in_one_split(
+    texts: list[tuple[str, str | None]], held_out: str | None
 ) -> None:
     reviews = [
-        Review(f"{lot}{n}", text, "ab"[n % 2], None, together=lot) for n, (text, lot) in enumerate(found)
+        Review(f"{lot}{n}", text, "ab"[n % 2], None, split_by=lot) for n, (text, lot) in enumerate(texts)
     ]
     reviews += [Review(f"held{n}", text, "a", held_out) for n, text in enumerate("xw") if held_out]
     rows, dropped = stored(reviews, test=0.3, validation=0.3)
@@ -269,18 +282,18 @@ def test_what_belongs_together_is_never_parted_and_no_text_is_in_two_splits(
         assert len({row["split"] for row in rows if row["id"].startswith(lot)}) <= 1
 
 
-def test_rows_of_a_table_are_dealt_by_the_column_that_says_what_belongs_together(tmp_path: Path) -> None:
+def test_split_by_assigns_rows_by_the_hash_of_that_column(tmp_path: Path) -> None:
     rows = [(f"review {n}", ("bad", "good")[n % 2], f"film {n // 6}") for n in range(360)]
-    columns = {**COLUMNS, "together": "film"}
+    columns = {**COLUMNS, "split_by": "film"}
     folder = corpus(tmp_path, csv_bytes(rows, ("text", "label", "film")), columns=columns)
     split = split_of(made(folder)[0])
     for text, _, film in rows:
-        share = draw(film, "firth")
+        share = hash_to_unit(film, "firth")
         assert split[text] == ("test" if share < 0.2 else "validation" if share < 0.2 + 0.1 else "train")
     assert len(set(split.values())) == 3
 
 
-def test_the_shares_are_about_right() -> None:
+def test_split_sizes_are_close_to_the_fractions() -> None:
     rows, _ = stored(Review(str(n), f"review {n}", "ab"[n % 2], None) for n in range(5000))
     counts = Counter(row["split"] for row in rows)
     assert counts["test"] / 5000 == pytest.approx(0.2, abs=0.02)
@@ -288,7 +301,7 @@ def test_the_shares_are_about_right() -> None:
     assert counts["train"] / 5000 == pytest.approx(0.7, abs=0.02)
 
 
-def test_another_salt_deals_otherwise(tmp_path: Path) -> None:
+def test_another_salt_gives_other_splits(tmp_path: Path) -> None:
     folder = corpus(tmp_path, csv_bytes(TABLE))
     assert split_of(made(folder, salt="one")[0]) != split_of(made(folder, salt="two")[0])
 
@@ -299,7 +312,7 @@ def test_a_larger_test_share_only_adds_to_test(tmp_path: Path) -> None:
     assert small < large
 
 
-def test_the_corpuss_own_names_of_splits_are_translated(tmp_path: Path) -> None:
+def test_split_names_are_mapped_by_source_yaml(tmp_path: Path) -> None:
     other = {"train": "tr", "validation": "dev", "test": "2"}
     rows = [(text, label, other[str(split)]) for text, label, split in official(**HELD_OUT)]
     folder = corpus(
@@ -312,28 +325,28 @@ def test_the_corpuss_own_names_of_splits_are_translated(tmp_path: Path) -> None:
     assert counts == {"train": 12, "validation": 2, "test": 3, "unlabelled": 0}
 
 
-def test_a_missing_validation_split_is_carved_from_train_alone(tmp_path: Path) -> None:
+def test_a_missing_validation_split_is_taken_from_train_only(tmp_path: Path) -> None:
     test = [(f"test {n}", ("bad", "good")[n % 2]) for n in range(30)]
     rows = official(60, test=test)
     folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
     reviews, _, _ = made(folder, validation=0.3)
     assert texts_in(reviews, "test") == sorted(text for text, _ in test)
     assert texts_in(reviews, "train", "validation") == sorted(f"train {n}" for n in range(60))
-    wanted = [f"train {n}" for n in range(60) if draw(f"train {n}", "firth") < 0.3]
-    assert texts_in(reviews, "validation") == sorted(wanted)
+    expected = [f"train {n}" for n in range(60) if hash_to_unit(f"train {n}", "firth") < 0.3]
+    assert texts_in(reviews, "validation") == sorted(expected)
 
 
-def test_a_missing_test_split_is_carved_from_train_alone(tmp_path: Path) -> None:
+def test_a_missing_test_split_is_taken_from_train_only(tmp_path: Path) -> None:
     rows = official(60, validation=HELD_OUT["validation"])
     folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
     reviews, _, _ = made(folder)
     assert texts_in(reviews, "validation") == ["v0", "v1"]
     assert texts_in(reviews, "test") == sorted(
-        f"train {n}" for n in range(60) if draw(f"train {n}", "firth") < 0.2
+        f"train {n}" for n in range(60) if hash_to_unit(f"train {n}", "firth") < 0.2
     )
 
 
-def test_texts_that_are_held_out_are_dropped_from_what_is_learnt_and_counted(tmp_path: Path) -> None:
+def test_held_out_texts_are_dropped_from_train_and_unlabelled_and_counted(tmp_path: Path) -> None:
     rows = official(**HELD_OUT, unlabelled=[("t0", ""), ("v0", ""), ("t1", ""), ("new", "")])
     rows += [("t0", "good", "train"), ("t0", "bad", "train"), ("v1", "good", "train")]
     folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
@@ -343,7 +356,7 @@ def test_texts_that_are_held_out_are_dropped_from_what_is_learnt_and_counted(tmp
     assert metrics["reviews"] == {"train": 12, "validation": 2, "test": 3, "unlabelled": 1}
 
 
-def test_what_is_carved_for_validation_holds_no_text_of_the_test_split(tmp_path: Path) -> None:
+def test_a_validation_split_taken_from_train_has_no_text_of_test(tmp_path: Path) -> None:
     both = [(f"train {n}", ("bad", "good")[n % 2]) for n in range(30)]
     rows = official(60, test=both)
     folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
@@ -352,7 +365,7 @@ def test_what_is_carved_for_validation_holds_no_text_of_the_test_split(tmp_path:
     assert texts_in(reviews, "train", "validation") == sorted(f"train {n}" for n in range(30, 60))
 
 
-def test_texts_that_differ_by_a_line_break_tag_alone_are_the_same(tmp_path: Path) -> None:
+def test_texts_that_differ_only_by_a_line_break_tag_are_equal(tmp_path: Path) -> None:
     rows = [*official(**HELD_OUT), ("x<br />y", "good", "train"), ("x y", "good", "test")]
     folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
     assert made(folder)[2]["dropped"]["train"] == 1
@@ -366,7 +379,7 @@ def test_rows_without_a_label_are_unlabelled(tmp_path: Path) -> None:
     assert metrics["reviews"]["unlabelled"] == 2
 
 
-def test_unlabelled_rows_of_a_held_out_split_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_unlabelled_rows_of_validation_and_test_are_dropped_and_counted(tmp_path: Path) -> None:
     rows = [*official(**HELD_OUT), ("?", "", "test"), ("??", "", "validation"), ("???", "", "train")]
     folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
     reviews, _, metrics = made(folder)
@@ -375,7 +388,7 @@ def test_unlabelled_rows_of_a_held_out_split_are_left_out_and_counted(tmp_path: 
     assert texts_in(reviews, "unlabelled") == ["???"]
 
 
-def test_a_test_split_without_any_label_is_dealt_from_train(tmp_path: Path) -> None:
+def test_a_test_split_without_labels_is_replaced_by_a_part_of_train(tmp_path: Path) -> None:
     rows = [*official(60), ("no label 1", "", "test"), ("no label 2", "", "test")]
     folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
     metrics = made(folder)[2]
@@ -384,7 +397,7 @@ def test_a_test_split_without_any_label_is_dealt_from_train(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("label", ["-1", "good"])
-def test_a_label_in_the_unlabelled_split_stands_for_none(tmp_path: Path, label: str) -> None:
+def test_labels_of_the_unlabelled_split_are_ignored(tmp_path: Path, label: str) -> None:
     rows = official(**HELD_OUT, unlabelled=[("who knows", label)])
     folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
     reviews, names, _ = made(folder)
@@ -393,7 +406,7 @@ def test_a_label_in_the_unlabelled_split_stands_for_none(tmp_path: Path, label: 
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("Good.<br /><br />Long.", "Good.  Long."),
         ("a<br>b<BR/>c<br  />d", "a b c d"),
@@ -402,8 +415,8 @@ def test_a_label_in_the_unlabelled_split_stands_for_none(tmp_path: Path, label: 
         ("", ""),
     ],
 )
-def test_line_break_tags_become_spaces_and_all_else_stays(text: str, wanted: str) -> None:
-    assert clean(text) == wanted
+def test_clean_replaces_only_line_break_tags_and_unencodable_characters(text: str, expected: str) -> None:
+    assert clean(text) == expected
 
 
 TEXTS = st.text(max_size=30).filter(lambda text: "<br" not in text.lower())
@@ -411,7 +424,7 @@ TEXTS = st.text(max_size=30).filter(lambda text: "<br" not in text.lower())
 
 @given(texts=st.lists(TEXTS, max_size=8))
 @settings(max_examples=15, deadline=None)
-def test_any_text_passes_unchanged(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+def test_other_text_is_unchanged(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     rows = [
         *TABLE,
         *((text, "good") for text in ["", "naïve 映画 👍🏽 كتاب", 'two\nlines, "quoted"', *texts]),
@@ -420,7 +433,7 @@ def test_any_text_passes_unchanged(tmp_path_factory: pytest.TempPathFactory, tex
     assert sorted(row["text"] for row in reviews) == sorted(str(text) for text, _ in rows)
 
 
-def test_a_null_text_is_an_empty_one(tmp_path: Path) -> None:
+def test_a_null_text_becomes_an_empty_text(tmp_path: Path) -> None:
     rows = [{"text": text, "label": label} for text, label in [*TABLE, (None, "good")]]
     reviews = made(corpus(tmp_path, jsonl_bytes(rows), "r.jsonl"))[0]
     assert "" in split_of(reviews)
@@ -444,13 +457,13 @@ def test_labels_of_any_type_are_numbered_in_order(
     tmp_path: Path, low: object, high: object, names: list[str]
 ) -> None:
     rows = [{"text": text, "label": high if label == "good" else low} for text, label in TABLE]
-    reviews, found, metrics = made(corpus(tmp_path, jsonl_bytes(rows), "r.jsonl"))
-    assert found == names
+    reviews, result, metrics = made(corpus(tmp_path, jsonl_bytes(rows), "r.jsonl"))
+    assert result == names
     assert {row["label"] for row in reviews if row["text"] in ("review 1", "review 3")} == {1}
     assert set(metrics["labels"]["train"]) == set(names)
 
 
-def test_one_label_written_three_ways_is_one_label(tmp_path: Path) -> None:
+def test_a_label_written_in_several_ways_is_one_label(tmp_path: Path) -> None:
     rows = [
         {"text": text, "label": (1, 1.0, "1", " 1 ")[n % 4] if n > 30 else 0}
         for n, (text, _) in enumerate(TABLE)
@@ -474,7 +487,7 @@ def test_the_order_of_labels_in_source_yaml_is_the_order_of_their_numbers(tmp_pa
     assert set(metrics["labels"]["train"]) == {"negative", "positive"}
 
 
-def test_two_labels_of_one_name_are_one_label(tmp_path: Path) -> None:
+def test_two_labels_with_the_same_name_are_merged(tmp_path: Path) -> None:
     stars = {1: "negative", 2: "negative", 4: "positive", 5: "positive"}
     rows = [(f"review {n}", (1, 2, 4, 5)[n % 4]) for n in range(100)]
     reviews, names, metrics = made(corpus(tmp_path, csv_bytes(rows), labels=stars))
@@ -487,42 +500,44 @@ def test_two_labels_of_one_name_are_one_label(tmp_path: Path) -> None:
     numbers=st.sets(st.integers() | st.decimals(-99, 99, places=2)), words=st.sets(st.sampled_from("abcxyz"))
 )
 @settings(deadline=None)
-def test_numbers_are_ordered_by_value_and_then_words_by_alphabet(numbers: set[Any], words: set[str]) -> None:
-    wanted = [*map(str, sorted(numbers, key=lambda number: (float(number), str(number)))), *sorted(words)]
-    assert list(label_names({*map(str, numbers), *words}, {})) == wanted
+def test_label_numbers_are_sorted_by_value_before_words_alphabetically(
+    numbers: set[Any], words: set[str]
+) -> None:
+    expected = [*map(str, sorted(numbers, key=lambda number: (float(number), str(number)))), *sorted(words)]
+    assert list(label_names({*map(str, numbers), *words}, {})) == expected
 
 
-def test_a_label_that_reads_like_not_a_number_is_a_word() -> None:
+def test_a_label_that_parses_as_nan_is_a_word() -> None:
     numbers = [str(n) for n in range(100)]
     words = ["+nan", "-nan", "NAN", "NaN", "good", "nan"]
     assert list(label_names({*words, *numbers}, {})) == [*numbers, *words]
 
 
-def test_the_rows_of_a_table_may_have_names_of_their_own(tmp_path: Path) -> None:
+def test_ids_are_taken_from_the_id_column(tmp_path: Path) -> None:
     rows = [(text, label, f"tt{n:03}") for n, (text, label) in enumerate(TABLE)]
     folder = corpus(tmp_path, csv_bytes(rows, ("text", "label", "film")), columns={**COLUMNS, "id": "film"})
     assert {row["id"] for row in made(folder)[0]} == {f"tt{n:03}" for n in range(60)}
 
 
-def test_a_group_column_is_carried_and_may_have_gaps(tmp_path: Path) -> None:
+def test_the_group_column_is_copied_and_may_have_empty_cells(tmp_path: Path) -> None:
     rows = [(text, label, ("north", " 7.0 ", "")[n % 3]) for n, (text, label) in enumerate(TABLE)]
     folder = corpus(
         tmp_path, csv_bytes(rows, ("text", "label", "shop")), columns={**COLUMNS, "group": "shop"}
     )
-    found = {row["text"]: row["group"] for row in made(folder)[0]}
-    assert found == {text: ("north", "7.0", None)[n % 3] for n, (text, _) in enumerate(TABLE)}
+    result = {row["text"]: row["group"] for row in made(folder)[0]}
+    assert result == {text: ("north", "7.0", None)[n % 3] for n, (text, _) in enumerate(TABLE)}
     plain = made(corpus(tmp_path / "plain", csv_bytes(TABLE)))[0]
     assert "group" not in plain[0]
     assert [row["id"] for row in plain] == [row["id"] for row in made(folder)[0]]
 
 
-def test_a_group_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_group_column_is_refused(tmp_path: Path) -> None:
     corpus(tmp_path, csv_bytes(TABLE), columns={**COLUMNS, "group": "lable"})
     refuses(tmp_path, "no column 'lable'; did you mean label")
 
 
 @pytest.mark.parametrize("name", ["r.csv", "r.tsv", "r.jsonl", "r.parquet"])
-def test_all_forms_of_a_table_give_the_same_bytes(tmp_path: Path, name: str) -> None:
+def test_all_table_formats_give_the_same_bytes(tmp_path: Path, name: str) -> None:
     texts, labels = zip(*TABLE, strict=True)
     forms = {
         "r.csv": csv_bytes(TABLE),
@@ -590,7 +605,7 @@ def imdb(
 
 
 @pytest.mark.parametrize("as_folder", [True, False])
-def test_imdbs_folders_become_labels_and_splits(
+def test_imdb_folders_give_labels_and_splits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_folder: bool
 ) -> None:
     reviews, names, metrics = imdb(tmp_path, monkeypatch, imdb_members(), as_folder)
@@ -598,14 +613,14 @@ def test_imdbs_folders_become_labels_and_splits(
     counts = metrics["reviews"]
     assert (counts["train"] + counts["validation"], counts["test"], counts["unlabelled"]) == (24, 24, 5)
     assert len(reviews) == 53
-    found = {row["id"]: row for row in reviews}
-    assert found["aclImdb/test/pos/3_9"] == {
+    result = {row["id"]: row for row in reviews}
+    assert result["aclImdb/test/pos/3_9"] == {
         "id": "aclImdb/test/pos/3_9", "text": "A pos film, test 3.", "label": 1, "split": "test",
     }  # fmt: skip
-    assert found["aclImdb/train/unsup/4_0"]["label"] is None
+    assert result["aclImdb/train/unsup/4_0"]["label"] is None
 
 
-def test_the_order_of_files_in_an_archive_changes_no_byte(
+def test_the_order_of_files_in_an_archive_does_not_change_the_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members = sorted(imdb_members())
@@ -617,7 +632,7 @@ def test_the_order_of_files_in_an_archive_changes_no_byte(
     assert written[0] == written[1] == written[2]
 
 
-def test_names_that_begin_with_a_dot_and_a_slash_are_the_same_names(
+def test_member_names_may_start_with_a_dot_and_a_slash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = imdb(tmp_path, monkeypatch, imdb_members(), as_folder=True)
@@ -625,9 +640,7 @@ def test_names_that_begin_with_a_dot_and_a_slash_are_the_same_names(
     assert imdb(tmp_path, monkeypatch, dotted, as_folder=True) == plain
 
 
-def test_sst2s_zip_of_tables_keeps_a_lone_quotation_mark(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sst2_tables_keep_a_single_quotation_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train = "sentence\tlabel\n" + "".join(f'a "film {n} \t{n % 2}\n' for n in range(40))
     dev = 'sentence\tlabel\n" lone\t1\ntwo "" marks\t0\n'
     members = {
@@ -647,7 +660,7 @@ def test_sst2s_zip_of_tables_keeps_a_lone_quotation_mark(
     ]
 
 
-def test_the_sample_is_dealt_with_every_label_in_every_split(tmp_path: Path) -> None:
+def test_the_sample_has_every_label_in_every_split(tmp_path: Path) -> None:
     _, names, metrics = made(CORPORA / "sample", tmp_path)
     assert names == ["negative", "positive"]
     assert all(metrics["labels"][split][name] > 10 for split in LABELLED for name in names)
@@ -664,9 +677,9 @@ ONE_LINE: dict[str, tuple[bytes, dict[str, object], tuple[str, ...]]] = {
         {},
         ("reviews.csv, row 62", "UTF-8", "0xef"),
     ),
-    "no column that tells what belongs together": (
+    "no column to split by": (
         csv_bytes(TABLE),
-        {"columns": {**COLUMNS, "together": "film"}},
+        {"columns": {**COLUMNS, "split_by": "film"}},
         ("reviews.csv: no column 'film'",),
     ),
     "unknown key": (csv_bytes(TABLE), {"licnce": "none"}, ("source.yaml.licnce", "did you mean licence?")),
@@ -674,16 +687,18 @@ ONE_LINE: dict[str, tuple[bytes, dict[str, object], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", ONE_LINE)
-def test_bad_input_ends_with_one_line_and_nothing_written(
+def test_bad_input_is_refused_in_one_line_and_writes_nothing(
     tmp_path: Path, stage: Callable[..., subprocess.CompletedProcess[str]], case: str
 ) -> None:
-    content, source, told = ONE_LINE[case]
+    content, source, message = ONE_LINE[case]
     params, *outputs = paths(corpus(tmp_path, content, **source))
-    assert refused(stage("raw", params, tmp_path, *outputs), "raw: ", *told)
+    assert refused(stage("raw", params, tmp_path, *outputs), "raw: ", *message)
     assert not list(tmp_path.glob("made/*"))
 
 
-def test_an_unknown_corpus_is_told_those_there_are(tmp_path: Path, stage: Callable[..., Any]) -> None:
+def test_an_unknown_corpus_is_refused_with_the_available_ones(
+    tmp_path: Path, stage: Callable[..., Any]
+) -> None:
     params, *outputs = paths(tmp_path)
     ended = stage("raw", params, CORPORA / "sampel", *outputs)
     assert refused(ended, "'sampel'", "did you mean sample?", "imdb, sample, sst2")
@@ -699,9 +714,12 @@ MANY = [(f"review {n}", f"label {n}") for n in range(1200)]
         (b"", "the file is empty"),
         (b"\n\n", "the file is empty"),
         (b"text,label\n", "found no rows"),
-        (csv_bytes((text, "good") for text, _ in TABLE), r"found the labels \['good'\], wanted at least two"),
+        (
+            csv_bytes((text, "good") for text, _ in TABLE),
+            r"found the labels \['good'\], expected at least two",
+        ),
         (csv_bytes((text, "") for text, _ in TABLE), r"found the labels \[\]"),
-        (csv_bytes(TABLE[:9]), "wanted at least 10"),
+        (csv_bytes(TABLE[:9]), "expected at least 10"),
         (csv_bytes(MANY), "1200 different values"),
         (csv_bytes([*TABLE, ("a", "good", "b")]), "row 62: 3 cells, but the header has 2"),
         (csv_bytes([*TABLE, ("a",)]), "row 62: 1 cells"),
@@ -709,7 +727,9 @@ MANY = [(f"review {n}", f"label {n}") for n in range(1200)]
         (csv_bytes(TABLE).decode().encode("utf-16"), "row 1: not UTF-8"),
     ],
 )
-def test_a_table_to_learn_nothing_from_is_refused(tmp_path: Path, content: bytes, match: str) -> None:
+def test_a_table_without_enough_labelled_reviews_is_refused(
+    tmp_path: Path, content: bytes, match: str
+) -> None:
     refuses(corpus(tmp_path, content), match)
 
 
@@ -720,35 +740,35 @@ def test_a_table_to_learn_nothing_from_is_refused(tmp_path: Path, content: bytes
             {"bad": "negative", "good": "positive", "so-so": "neutral"},
             "no train review has the label 'so-so'",
         ),
-        ({"bad": "negative"}, "label 'good' is not in source.yaml's labels: bad"),
+        ({"bad": "negative"}, "label 'good' is not among the labels in source.yaml: bad"),
     ],
 )
-def test_labels_that_do_not_fit_the_table_are_refused(
+def test_labels_in_source_yaml_that_do_not_match_the_table_are_refused(
     tmp_path: Path, labels: dict[str, str], match: str
 ) -> None:
     refuses(corpus(tmp_path, csv_bytes(TABLE), labels=labels), match)
 
 
-def test_a_label_that_only_the_test_split_has_is_refused(tmp_path: Path) -> None:
+def test_a_label_that_occurs_only_in_test_is_refused(tmp_path: Path) -> None:
     rows = [*official(**HELD_OUT), ("new", "unheard of", "test")]
     folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
     refuses(folder, "no train review has the label 'unheard of'")
 
 
-def test_an_unknown_split_is_refused_with_the_nearest_and_where_to_say_what_it_means(tmp_path: Path) -> None:
+def test_an_unknown_split_is_refused_with_the_nearest_name_and_the_key_to_map_it(tmp_path: Path) -> None:
     rows = [*official(**HELD_OUT), ("new", "good", "tests")]
     folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
     refuses(folder, "split 'tests'; did you mean test?.*under `splits:` in source.yaml")
 
 
-def test_shares_that_leave_nothing_to_learn_from_are_refused(tmp_path: Path) -> None:
+def test_fractions_that_leave_no_train_reviews_are_refused(tmp_path: Path) -> None:
     refuses(corpus(tmp_path, csv_bytes(TABLE)), "0 labelled train reviews", test=0.5, validation=0.5)
 
 
 def test_an_empty_split_is_refused_with_the_parameter_to_raise(tmp_path: Path) -> None:
     refuses(
         corpus(tmp_path, csv_bytes(TABLE)),
-        "no review landed in validation; .* raw.validation",
+        "validation has no reviews; .* raw.validation",
         validation=1e-6,
     )
 
@@ -762,12 +782,12 @@ def test_an_empty_split_is_refused_with_the_parameter_to_raise(tmp_path: Path) -
         ("[" * 100_000, "row 61"),
     ],
 )
-def test_a_bad_json_line_is_refused_with_its_row(tmp_path: Path, row: str, match: str) -> None:
+def test_an_invalid_json_line_is_refused_with_its_row(tmp_path: Path, row: str, match: str) -> None:
     rows = jsonl_bytes({"text": text, "label": label} for text, label in TABLE)
     refuses(corpus(tmp_path, rows + row.encode() + b"\n", "r.jsonl"), match)
 
 
-def test_half_a_character_in_a_label_or_an_id_is_replaced_as_in_a_text(tmp_path: Path) -> None:
+def test_unencodable_characters_in_labels_and_ids_are_replaced(tmp_path: Path) -> None:
     rows = [{"text": text, "label": f"{label}\ud83d", "id": f"{text}\ud83d"} for text, label in TABLE]
     folder = corpus(tmp_path, jsonl_bytes(rows), "r.jsonl", columns={**COLUMNS, "id": "id"})
     reviews, names, _ = made(folder)
@@ -775,14 +795,14 @@ def test_half_a_character_in_a_label_or_an_id_is_replaced_as_in_a_text(tmp_path:
     assert {row["id"] for row in reviews} == {f"review {n}?" for n in range(60)}
 
 
-def test_a_table_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_parquet_is_refused(tmp_path: Path) -> None:
     refuses(corpus(tmp_path, csv_bytes(TABLE), "r.parquet"), "not a parquet file")
 
 
-def test_a_member_that_the_archive_lacks_is_refused(tmp_path: Path) -> None:
+def test_a_missing_archive_member_is_refused(tmp_path: Path) -> None:
     content = zip_bytes({"train.csv": csv_bytes(TABLE)})
     members = {"train": "train.csv", "test": "tset.csv"}
-    refuses(corpus(tmp_path, content, "r.zip", members=members), "holds no tset.csv")
+    refuses(corpus(tmp_path, content, "r.zip", members=members), "found no tset.csv")
 
 
 FOLDERS = {label: {"split": "train", "label": label} for label in ("neg", "pos")}
@@ -791,7 +811,7 @@ FILMS = [(f"{('neg', 'pos')[n % 2]}/{n}.txt", noise(n)) for n in range(80)]
 
 @pytest.mark.parametrize("form", ["tar", "tar.gz", "tar.xz", "tar.bz2"])
 @pytest.mark.parametrize("share", [0.31, 0.87])
-def test_an_archive_cut_short_is_refused_even_without_a_checksum(
+def test_a_truncated_archive_is_refused_even_without_a_checksum(
     tmp_path: Path, form: str, share: float
 ) -> None:
     content = tar_bytes(FILMS, form.partition(".")[2])
@@ -799,14 +819,14 @@ def test_an_archive_cut_short_is_refused_even_without_a_checksum(
     assert sum(made(folder)[2]["reviews"].values()) == 80
     cut = content[: int(len(content) * share)]
     broken = corpus(tmp_path / "cut", cut, f"r.{form}", columns=None, folders=FOLDERS)
-    refuses(broken, f"(?s)r.{form}: broken archive.*fetch it anew")
+    refuses(broken, f"(?s)r.{form}: damaged archive.*download it again")
 
 
-def test_a_damaged_header_inside_an_archive_is_not_taken_for_its_end(tmp_path: Path) -> None:
+def test_a_damaged_header_inside_an_archive_is_refused(tmp_path: Path) -> None:
     content = bytearray(tar_bytes(FILMS, ""))
     content[content.index(b"neg/40.txt") + 2] ^= 0xFF
     folder = corpus(tmp_path, bytes(content), "r.tar", columns=None, folders=FOLDERS)
-    refuses(folder, "(?s)r.tar: broken archive.*fetch it anew")
+    refuses(folder, "(?s)r.tar: damaged archive.*download it again")
 
 
 def test_a_damaged_zip_is_refused(tmp_path: Path) -> None:
@@ -815,7 +835,7 @@ def test_a_damaged_zip_is_refused(tmp_path: Path) -> None:
     )
     content[len(content) // 2] ^= 0xFF
     folder = corpus(tmp_path, bytes(content), "r.zip", members={"train": "train.csv"})
-    refuses(folder, "r.zip.*(broken archive|row)")
+    refuses(folder, "r.zip.*(damaged archive|row)")
 
 
 def test_a_zip_with_a_password_is_refused(tmp_path: Path) -> None:
@@ -825,7 +845,7 @@ def test_a_zip_with_a_password_is_refused(tmp_path: Path) -> None:
     refuses(corpus(tmp_path, bytes(content), "r.zip", members={"train": "train.csv"}), "r.zip")
 
 
-def test_a_review_that_is_not_utf8_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_review_that_is_not_utf8_is_refused_with_its_name(tmp_path: Path) -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("pos/1.txt", b"na\xefve")
@@ -834,7 +854,7 @@ def test_a_review_that_is_not_utf8_is_refused_by_name(tmp_path: Path) -> None:
     refuses(folder, "pos/1.txt is not UTF-8 at byte 2")
 
 
-def test_a_run_that_is_refused_leaves_the_last_good_output(tmp_path: Path) -> None:
+def test_a_refused_run_keeps_the_previous_output(tmp_path: Path) -> None:
     made(corpus(tmp_path, csv_bytes(TABLE)))
     before = {path: path.read_bytes() for path in (tmp_path / "made").iterdir()}
     with pytest.raises(Refusal):
@@ -842,13 +862,13 @@ def test_a_run_that_is_refused_leaves_the_last_good_output(tmp_path: Path) -> No
     assert {path: path.read_bytes() for path in (tmp_path / "made").iterdir()} == before
 
 
-def test_an_id_of_two_reviews_is_refused(tmp_path: Path) -> None:
+def test_repeated_ids_are_refused(tmp_path: Path) -> None:
     rows = [(*row, "same" if n in (3, 9) else str(n)) for n, row in enumerate(TABLE)]
     corpus(tmp_path, csv_bytes(rows, ("text", "label", "name")), columns={**COLUMNS, "id": "name"})
     refuses(tmp_path, "two reviews have the id 'same'")
 
 
-def test_a_column_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
+def test_a_repeated_column_is_refused(tmp_path: Path) -> None:
     rows = [(*row, row[0]) for row in TABLE]
     corpus(tmp_path, csv_bytes(rows, ("text", "label", "text")))
-    refuses(tmp_path, "column 'text' stands there twice")
+    refuses(tmp_path, "column 'text' occurs twice")

@@ -1,4 +1,4 @@
-"""Rows: four forms of table, read row by row, and what is wrong with one told with its row."""
+"""Rows: tables of four formats read row by row, and errors reported with their row."""
 
 import csv
 import io
@@ -44,45 +44,45 @@ def as_csv(rows: Iterable[Iterable[object]]) -> str:
         ("r.jsonl", '\ufeff{"text": "good, and \\"long\\"", "label": "1"}\r\n{"text": "bad", "label": "0"}'),
     ],
 )
-def test_every_form_of_text_gives_the_rows_worked_by_hand(name: str, content: str) -> None:
+def test_all_text_formats_give_the_expected_rows(name: str, content: str) -> None:
     assert table(name, content) == [{"text": 'good, and "long"', "label": "1"}, {"text": "bad", "label": "0"}]
 
 
-def test_a_parquet_file_gives_its_rows_across_row_groups() -> None:
+def test_parquet_rows_are_read_across_row_groups() -> None:
     file = io.BytesIO()
     numbers = list(range(3000))
     pq.write_table(pa.table({"text": [str(n) for n in numbers], "label": numbers}), file, row_group_size=700)
     assert table("r.parquet", file.getvalue()) == [{"text": str(n), "label": n} for n in numbers]
 
 
-def test_a_tab_separated_sentence_may_hold_a_lone_quotation_mark() -> None:
+def test_tsv_cells_may_contain_a_single_quotation_mark() -> None:
     assert table("r.tsv", 'text\n"\na " b\n') == [{"text": '"'}, {"text": 'a " b'}]
 
 
-def test_a_quoted_cell_may_hold_line_ends_and_commas() -> None:
+def test_quoted_cells_may_contain_line_breaks_and_commas() -> None:
     assert table("r.csv", 'text,label\n"a,\r\nb\n",1\n') == [{"text": "a,\r\nb\n", "label": "1"}]
 
 
-def test_a_cell_may_be_longer_than_csv_allows_by_itself() -> None:
+def test_cells_may_exceed_the_default_limit_of_csv() -> None:
     assert len(str(table("r.csv", f"text\n{'x' * 200_000}\n")[0]["text"])) == 200_000
 
 
 @given(rows=st.lists(st.tuples(CELLS, CELLS)))
 @settings(deadline=None)
-def test_what_is_written_as_csv_is_read_back(rows: list[tuple[str, str]]) -> None:
+def test_csv_round_trip(rows: list[tuple[str, str]]) -> None:
     assert table("r.csv", as_csv([("a", "b"), *rows])) == [{"a": a, "b": b} for a, b in rows]
 
 
 @given(rows=st.lists(st.tuples(PLAIN, PLAIN)))
 @settings(deadline=None)
-def test_what_is_written_with_tabs_is_read_back(rows: list[tuple[str, str]]) -> None:
+def test_tsv_round_trip(rows: list[tuple[str, str]]) -> None:
     lines = "".join(f"{a}\t{b}\n" for a, b in [("a", "b"), *rows])
     assert table("r.tsv", lines) == [{"a": a, "b": b} for a, b in rows]
 
 
 @given(rows=st.lists(st.dictionaries(CELLS, JSON), min_size=1))
 @settings(deadline=None)
-def test_what_is_written_as_json_is_read_back(rows: list[Row]) -> None:
+def test_jsonl_round_trip(rows: list[Row]) -> None:
     assert table("r.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)) == rows
 
 
@@ -106,24 +106,24 @@ def test_what_is_written_as_json_is_read_back(rows: list[Row]) -> None:
         ("r.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', "row 2: not UTF-8"),
         ("r.jsonl", b'{"a": 1}\n{"a": 1,}\n', "row 2: not JSON"),
         ("r.jsonl", b'{"a": 1}\n\n{"a": 1\n', "row 3: not JSON"),
-        ("r.jsonl", b'{"a": 1}\n["a", 1]\n', r"row 2: found \['a', 1\], wanted an object"),
+        ("r.jsonl", b'{"a": 1}\n["a", 1]\n', r"row 2: found \['a', 1\], expected an object"),
         ("r.jsonl", b"null\n", "row 1: found None"),
         ("r.jsonl", b"[" * 100_000, "row 1"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_its_place(name: str, content: bytes, match: str) -> None:
+def test_invalid_files_are_refused_with_the_row(name: str, content: bytes, match: str) -> None:
     with pytest.raises(Refusal, match=f"^folder/file(, |: ){match}"):
         table(name, content)
 
 
 @given(content=st.binary(max_size=60), name=st.sampled_from(["r.csv", "r.tsv", "r.jsonl", "r.parquet"]))
 @settings(deadline=None)
-def test_any_bytes_are_rows_or_a_refusal(content: bytes, name: str) -> None:
+def test_any_bytes_give_rows_or_a_refusal(content: bytes, name: str) -> None:
     with suppress(Refusal):
         assert all(isinstance(row, dict) for row in table(name, content))
 
 
-def test_rows_before_a_bad_one_are_given_as_they_are_read() -> None:
+def test_rows_before_an_invalid_one_are_returned() -> None:
     rows = read(io.BytesIO(b"text\na\nb\xff\n"), "r.csv", "file")
     assert next(rows) == {"text": "a"}
     with pytest.raises(Refusal, match="row 3"):
@@ -131,17 +131,17 @@ def test_rows_before_a_bad_one_are_given_as_they_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "match"),
+    ("expected", "match"),
     [
         ("txt", r"file: no column 'txt'; did you mean text\? Allowed: text, label"),
         ("Label", "no column 'Label'; did you mean label"),
         ("zzz", "no column 'zzz'; Allowed: text, label"),
     ],
 )
-def test_a_column_that_is_not_there_names_the_nearest(wanted: str, match: str) -> None:
+def test_a_missing_column_is_refused_with_the_nearest_name(expected: str, match: str) -> None:
     require(["text", "label"], {"text": "a", "label": None}, "file")
     with pytest.raises(Refusal, match=match):
-        require(["text", wanted], {"text": "a", "label": None}, "file")
+        require(["text", expected], {"text": "a", "label": None}, "file")
 
 
 @pytest.mark.parametrize(
@@ -163,11 +163,11 @@ def test_a_column_that_is_not_there_names_the_nearest(wanted: str, match: str) -
         (float("inf"), "inf"),
     ],
 )
-def test_a_label_of_any_type_is_text_or_nothing(value: object, text: str | None) -> None:
+def test_labels_of_any_type_become_text_or_none(value: object, text: str | None) -> None:
     assert text_of(value) == text
 
 
 @given(number=st.integers(-(2**53), 2**53))
 @settings(deadline=None)
-def test_a_whole_number_is_the_same_label_in_every_type(number: int) -> None:
+def test_an_integer_label_is_equal_in_every_type(number: int) -> None:
     assert text_of(number) == text_of(float(number)) == text_of(str(number)) == str(number)

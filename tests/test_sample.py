@@ -1,4 +1,4 @@
-"""The bundled corpus: written one by one, balanced, of the promised lengths, and without a give-away."""
+"""The bundled corpus: balanced, of the documented lengths, without repeated phrases or decisive words."""
 
 import csv
 import re
@@ -22,21 +22,21 @@ def grams(words: list[str]) -> set[tuple[str, ...]]:
     return {tuple(words[n : n + 5]) for n in range(len(words) - 4)}
 
 
-def test_there_are_a_thousand_reviews_half_of_them_positive() -> None:
+def test_half_of_1000_reviews_are_positive() -> None:
     labels = Counter(label for label, _ in reviews())
     assert labels.total() >= 1000
     assert labels["positive"] == labels["negative"]
 
 
-def test_each_has_20_to_90_words() -> None:
+def test_each_review_has_20_to_90_words() -> None:
     assert [len(words) for _, words in reviews() if not 20 <= len(words) <= 90] == []
 
 
-def test_no_two_share_a_tenth_of_their_five_word_phrases() -> None:
+def test_no_two_reviews_share_a_tenth_of_their_five_word_phrases() -> None:
     phrases = [grams(words) for _, words in reviews()]
     holders = defaultdict(list)
-    for number, found in enumerate(phrases):
-        for phrase in found:
+    for number, of_review in enumerate(phrases):
+        for phrase in of_review:
             holders[phrase].append(number)
     shared = Counter(pair for numbers in holders.values() for pair in combinations(numbers, 2))
     close = [
@@ -45,17 +45,17 @@ def test_no_two_share_a_tenth_of_their_five_word_phrases() -> None:
     assert close == []
 
 
-def test_no_phrase_of_five_words_is_a_habit() -> None:
+def test_no_five_word_phrase_is_frequent() -> None:
     counts = Counter(phrase for _, words in reviews() for phrase in grams(words))
     assert [phrase for phrase, count in counts.items() if count > 2] == []
 
 
-def test_no_three_words_open_more_than_two_reviews() -> None:
+def test_no_three_words_start_more_than_two_reviews() -> None:
     openings = Counter(" ".join(words[:3]) for _, words in reviews())
     assert [opening for opening, count in openings.items() if count > 2] == []
 
 
-def test_no_word_gives_the_label_away() -> None:
+def test_no_single_word_predicts_the_label() -> None:
     seen: dict[str, Counter[str]] = defaultdict(Counter)
     for label, words in reviews():
         for word in set(words):

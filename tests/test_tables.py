@@ -1,4 +1,4 @@
-"""Tables: written whole or not at all, read in order, and refused where there is none."""
+"""Tables: written completely or not at all, read in order, and refused if invalid."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def fail_at(path: Path, error: BaseException) -> None:
         raise error
 
 
-def test_a_table_appears_when_the_block_ends(tmp_path: Path) -> None:
+def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "new" / "table.parquet"
     with table_writer(path, SCHEMA) as writer:
         writer.write_batch(batch_of([1], [["a"]]))
@@ -43,13 +43,13 @@ def test_a_table_appears_when_the_block_ends(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_block_that_raises_leaves_no_file(tmp_path: Path) -> None:
+def test_a_block_that_raises_creates_no_file(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         fail_at(tmp_path / "table.parquet", ZeroDivisionError())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_block_that_raises_leaves_the_older_file(tmp_path: Path) -> None:
+def test_a_block_that_raises_keeps_the_old_file(tmp_path: Path) -> None:
     path = write(tmp_path / "table.parquet", [[1, 2]])
     before = path.read_bytes()
     with pytest.raises(KeyboardInterrupt):
@@ -74,12 +74,12 @@ def test_a_row_group_is_one_batch(tmp_path: Path) -> None:
     assert [len(batch) for batch in read_batches(path, ["n"])] == [2, 1, 3]
 
 
-def test_only_the_columns_asked_for_are_read(tmp_path: Path) -> None:
+def test_only_the_requested_columns_are_read(tmp_path: Path) -> None:
     path = write(tmp_path / "table.parquet", [[1]])
     assert [batch.schema.names for batch in read_batches(path, ["n"])] == [["n"]]
 
 
-def test_numbered_words_come_as_numbers_into_distinct_words(tmp_path: Path) -> None:
+def test_numbered_columns_are_dictionary_arrays(tmp_path: Path) -> None:
     path = write(tmp_path / "table.parquet", [[3, 3, 4]])
     (batch,) = read_batches(path, ["words"], ["words.list.element"])
     words = batch["words"].values
@@ -93,7 +93,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"id,text\n1,good\n", b"PAR1 and no more PAR1"])
-def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "table.parquet"
     path.write_bytes(content)
     with pytest.raises(Refusal, match=r"table\.parquet: not a parquet file"):
@@ -102,7 +102,7 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path, content: bytes) ->
         list(read_batches(path, ["n"]))
 
 
-def test_a_table_cut_short_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_table_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "table.parquet", [[1, 2]])
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(Refusal, match="not a parquet file"):

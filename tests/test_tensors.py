@@ -1,4 +1,4 @@
-"""Tensors: what is kept of a longer review, what fills a shorter one, and the shares of both."""
+"""Tensors: truncation of longer reviews, padding of shorter ones, and the metrics of both."""
 
 import json
 import re
@@ -13,18 +13,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from torch.nn.utils.rnn import pad_sequence
 
 from stages.ids import SCHEMA as IDS
+from stages.lib.arrays import Int32
 from stages.lib.command import Refusal
 from stages.lib.tables import table_writer
-from stages.tensors import main, rectangle
+from stages.tensors import main, rectangle, truncate
 from tests.conftest import refused
 
 Review = tuple[str, int | None, list[int]]
-Result = tuple[dict[str, NDArray[np.int32]], dict[str, object]]
+Result = tuple[dict[str, Int32], dict[str, object]]
 Made = Callable[..., Result]
 
 REVIEWS: list[Review] = [
@@ -39,12 +39,15 @@ REVIEWS: list[Review] = [
 TEXTS = st.lists(st.lists(st.integers(1, 99), max_size=9), max_size=6)
 
 
-def rows_of(texts: list[list[int]], width: int, keep: str) -> tuple[list[list[int]], list[int]]:
+def ragged(texts: list[list[int]]) -> tuple[Int32, Int32]:
     flat = np.array([n for text in texts for n in text], np.int32)
-    lengths = np.array([len(text) for text in texts], np.int32)
-    rows, kept = rectangle(flat, lengths, width, keep)
-    assert rows.dtype == kept.dtype == np.int32
-    return rows.tolist(), kept.tolist()
+    return flat, np.array([len(text) for text in texts], np.int32)
+
+
+def rows_of(texts: list[list[int]], width: int, keep: str) -> tuple[list[list[int]], list[int]]:
+    rows, lengths = rectangle(*ragged(texts), width, keep)
+    assert rows.dtype == lengths.dtype == np.int32
+    return rows.tolist(), lengths.tolist()
 
 
 def kept_of(text: list[int], width: int, keep: str) -> list[int]:
@@ -76,7 +79,7 @@ def made(tmp_path: Path, write_params: Callable[..., Path]) -> Made:
 
 
 @pytest.mark.parametrize(
-    ("width", "keep", "wanted"),
+    ("width", "keep", "expected"),
     [
         (4, "head", [[1, 2, 0, 0], [3, 4, 5, 6]]),
         (4, "tail", [[1, 2, 0, 0], [5, 6, 7, 8]]),
@@ -89,27 +92,25 @@ def made(tmp_path: Path, write_params: Callable[..., Path]) -> Made:
         (2, "both", [[1, 2], [3, 8]]),
     ],
 )
-def test_a_longer_review_keeps_its_head_its_tail_or_both(
-    width: int, keep: str, wanted: list[list[int]]
-) -> None:
+def test_truncation_keeps_the_head_the_tail_or_both(width: int, keep: str, expected: list[list[int]]) -> None:
     texts = [[1, 2], [3, 4, 5, 6, 7, 8]]
-    assert rows_of(texts, width, keep) == (wanted, [min(2, width), width])
+    assert rows_of(texts, width, keep) == (expected, [min(2, width), width])
 
 
 @pytest.mark.parametrize("keep", ["head", "tail", "both"])
-def test_a_review_that_fits_is_kept_whole(keep: str) -> None:
+def test_a_review_that_fits_is_not_truncated(keep: str) -> None:
     assert rows_of([[1, 2, 3], [], [4]], 3, keep) == ([[1, 2, 3], [0, 0, 0], [4, 0, 0]], [3, 0, 1])
 
 
 @pytest.mark.parametrize("keep", ["head", "tail", "both"])
-def test_no_reviews_make_no_rows(keep: str) -> None:
+def test_no_reviews_give_no_rows(keep: str) -> None:
     assert rows_of([], 3, keep) == ([], [])
     assert rows_of([[], []], 2, keep) == ([[0, 0], [0, 0]], [0, 0])
 
 
 @given(texts=TEXTS, width=st.integers(1, 12), keep=st.sampled_from(["head", "tail", "both"]))
 @settings(deadline=None, max_examples=200)
-def test_the_real_cells_hold_the_kept_words_and_the_rest_nothing(
+def test_rows_hold_the_truncated_text_followed_by_padding(
     texts: list[list[int]], width: int, keep: str
 ) -> None:
     rows, lengths = rows_of(texts, width, keep)
@@ -120,14 +121,24 @@ def test_the_real_cells_hold_the_kept_words_and_the_rest_nothing(
         assert row[length:] == [0] * (width - length)
 
 
+@given(texts=TEXTS, width=st.integers(1, 12), keep=st.sampled_from(["head", "tail", "both"]))
+@settings(deadline=None)
+def test_truncate_equals_slicing_each_text(texts: list[list[int]], width: int, keep: str) -> None:
+    flat, lengths = truncate(*ragged(texts), width, keep)
+    assert flat.dtype == lengths.dtype == np.int32
+    expected = [kept_of(text, width, keep) for text in texts]
+    assert flat.tolist() == [n for text in expected for n in text]
+    assert lengths.tolist() == [len(text) for text in expected]
+
+
 @given(texts=TEXTS.filter(any), keep=st.sampled_from(["head", "tail", "both"]))
 @settings(deadline=None)
-def test_as_wide_as_the_longest_is_pad_sequence(texts: list[list[int]], keep: str) -> None:
+def test_without_truncation_rows_equal_pad_sequence(texts: list[list[int]], keep: str) -> None:
     padded = pad_sequence([torch.tensor(text, dtype=torch.int32) for text in texts], batch_first=True)
     assert rows_of(texts, max(map(len, texts)), keep)[0] == padded.tolist()
 
 
-def test_each_split_has_ids_lengths_and_labels_of_32_bits(made: Made) -> None:
+def test_each_split_has_int32_ids_lengths_and_labels(made: Made) -> None:
     tensors, _ = made()
     parts = ("ids", "lengths", "labels")
     assert set(tensors) == {f"{s}.{part}" for s in ("train", "validation", "test") for part in parts}
@@ -138,7 +149,7 @@ def test_each_split_has_ids_lengths_and_labels_of_32_bits(made: Made) -> None:
 
 
 @pytest.mark.parametrize("rows_in_group", [1, 3, 100])
-def test_rows_and_labels_stand_in_the_order_of_the_ids(made: Made, rows_in_group: int) -> None:
+def test_rows_and_labels_keep_the_order_of_the_ids(made: Made, rows_in_group: int) -> None:
     tensors, _ = made(rows_in_group=rows_in_group, max_length=4, keep="tail")
     assert tensors["train.ids"].tolist() == [[2, 3, 4, 0], [0, 0, 0, 0], [2, 3, 4, 5]]
     assert tensors["train.lengths"].tolist() == [3, 0, 4]
@@ -148,14 +159,14 @@ def test_rows_and_labels_stand_in_the_order_of_the_ids(made: Made, rows_in_group
     assert tensors["test.labels"].tolist() == [1, 0]
 
 
-def test_unlabelled_reviews_are_left_out_and_widen_nothing(made: Made) -> None:
+def test_unlabelled_reviews_are_left_out_and_do_not_change_the_width(made: Made) -> None:
     with_them, _ = made()
     without, _ = made([review for review in REVIEWS if review[0] != "unlabelled"])
     assert with_them["train.ids"].shape[1] == 6
     assert all(np.array_equal(with_them[name], without[name]) for name in with_them)
 
 
-def test_the_shares_of_padding_and_of_cut_reviews(made: Made) -> None:
+def test_metrics_give_the_shares_of_padding_and_of_truncated_reviews(made: Made) -> None:
     _, metrics = made(max_length=4)
     assert metrics == {
         "width": 4,
@@ -164,13 +175,13 @@ def test_the_shares_of_padding_and_of_cut_reviews(made: Made) -> None:
     }
 
 
-def test_the_longest_review_gives_the_width_and_nothing_is_cut(made: Made) -> None:
+def test_with_longest_no_review_is_truncated(made: Made) -> None:
     _, metrics = made(max_length="longest")
     assert metrics["width"] == 6
     assert metrics["truncated"] == {"train": 0, "validation": 0, "test": 0}
 
 
-def test_reviews_without_words_still_have_a_cell(made: Made) -> None:
+def test_empty_reviews_still_have_one_column(made: Made) -> None:
     tensors, metrics = made([(split, 0, []) for split in ("train", "validation", "test")])
     assert tensors["train.ids"].tolist() == [[0]]
     assert metrics["padded"] == {"train": 1, "validation": 1, "test": 1}
@@ -185,15 +196,15 @@ def test_two_runs_give_the_same_bytes(made: Made, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.5, "long", True, None])
-def test_a_length_that_is_none_is_refused(made: Made, value: object) -> None:
-    told = re.escape(f"params.yaml: tensors.max_length: found {value!r};")
-    with pytest.raises(Refusal, match=told) as refusal:
+def test_an_invalid_max_length_is_refused(made: Made, value: object) -> None:
+    message = re.escape(f"params.yaml: tensors.max_length: found {value!r};")
+    with pytest.raises(Refusal, match=message) as refusal:
         made(max_length=value)
     assert "longest" in str(refusal.value)
     assert re.search("integer|number|greater", str(refusal.value))
 
 
-def test_more_cells_than_memory_has_are_refused_before_they_are_made(
+def test_tensors_larger_than_memory_are_refused_before_allocation(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = psutil.virtual_memory()._replace(available=4 * 6 * 6)
@@ -203,7 +214,7 @@ def test_more_cells_than_memory_has_are_refused_before_they_are_made(
         made(max_length=7)
 
 
-def test_an_unknown_way_to_cut_is_refused_in_one_line(
+def test_an_unknown_value_of_keep_is_refused_in_one_line(
     tmp_path: Path, write_params: Callable[..., Path], stage: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     ids, params = write_ids(tmp_path / "ids.parquet"), write_params(tensors={"keep": "middle"})

@@ -1,8 +1,9 @@
-"""Tokens: what is one token in which script, the three units, and the order of the reviews."""
+"""Tokens: words of many scripts, the three units, and the order of the reviews."""
 
 import json
 import re
 import subprocess
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,10 +19,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from stages.lib.command import Refusal
+from stages.lib.parallel import WORKERS, map_ahead
 from stages.lib.tables import table_writer
 from stages.raw import SCHEMA as RAW
-from stages.tokens import WORKERS, ahead, learn_subwords, main, split_characters, split_words
-from tests.conftest import refused
+from stages.tokens import learn_subwords, main, split_characters, split_words
+from tests.conftest import ROOT, refused
 
 Review = tuple[str, str, int | None, str]
 
@@ -35,10 +37,10 @@ REVIEWS: list[Review] = [
 ]
 SENTENCES = ["The film was good and the time was good.", "A bad film, a waste of a good evening!"]
 
-# The database of Unicode that a regular expression here goes by is newer than Python's, so code
-# points that Python does not know yet are left out.
+# The regular expressions of polars use a newer version of Unicode than Python does: code points unknown
+# to Python are left out.
 KNOWN = st.characters(exclude_categories=["Cs", "Cn"])
-# White space as Unicode says, which is not quite what str.isspace says.
+# White space as defined by Unicode, which differs from str.isspace.
 SPACE = re.compile(r"[^\S\x1c-\x1f]")
 
 
@@ -76,12 +78,12 @@ def paths_in(folder: Path) -> list[Path]:
     return [folder / name for name in ("tokens.parquet", "tokeniser.json", "metrics.json")]
 
 
-def test_a_sentence_becomes_words_and_marks() -> None:
+def test_a_sentence_is_split_into_words_and_punctuation() -> None:
     assert words("I really liked this movie!") == ["i", "really", "liked", "this", "movie", "!"]
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("don't", ["don't"]),
         ("don’t", ["don't"]),
@@ -91,12 +93,12 @@ def test_a_sentence_becomes_words_and_marks() -> None:
         ("x''y", ["x", "'", "'", "y"]),
     ],
 )
-def test_words_keep_inner_apostrophes(text: str, wanted: list[str]) -> None:
-    assert words(text) == wanted
+def test_words_keep_apostrophes_inside(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("well-known", ["well", "-", "known"]),
         ("9/10", ["9", "/", "10"]),
@@ -106,22 +108,22 @@ def test_words_keep_inner_apostrophes(text: str, wanted: list[str]) -> None:
         ("x² ½", ["x²", "½"]),
     ],
 )
-def test_marks_are_tokens_of_their_own(text: str, wanted: list[str]) -> None:
-    assert words(text) == wanted
+def test_punctuation_marks_are_separate_tokens(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
 
 
-def test_case_is_kept_on_demand() -> None:
+def test_case_is_kept_without_lowercase() -> None:
     assert words("US and us", lowercase=False) == ["US", "and", "us"]
     assert words("US and us") == ["us", "and", "us"]
 
 
-def test_equal_looking_letters_are_one() -> None:
+def test_composed_and_decomposed_letters_are_equal() -> None:
     assert words("cafe\u0301") == words("caf\u00e9") == ["caf\u00e9"]
     assert characters("e\u0301") == ["\u00e9"]
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("Привет, мир", ["привет", ",", "мир"]),
         ("مرحباً بالعالم!", ["مرحباً", "بالعالم", "!"]),
@@ -132,8 +134,8 @@ def test_equal_looking_letters_are_one() -> None:
         ("정말 좋다", ["정말", "좋다"]),
     ],
 )
-def test_words_are_told_in_many_scripts(text: str, wanted: list[str]) -> None:
-    assert words(text) == wanted
+def test_words_of_many_scripts_are_split(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -152,16 +154,16 @@ def test_words_are_told_in_many_scripts(text: str, wanted: list[str]) -> None:
         "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",  # England
     ],
 )
-def test_an_emoji_survives_as_one_token(emoji: str) -> None:
+def test_an_emoji_is_one_token(emoji: str) -> None:
     assert words(f"ok{emoji} fine") in (["ok", emoji, "fine"], [f"ok{emoji}", "fine"])
     assert words(f"!{emoji} fine") == ["!", emoji, "fine"]
 
 
-def test_flags_side_by_side_are_two() -> None:
+def test_adjacent_flags_are_two_tokens() -> None:
     assert words("🇫🇷🇩🇪") == ["🇫🇷", "🇩🇪"]
 
 
-def test_what_cannot_be_seen_vanishes() -> None:
+def test_invisible_characters_are_removed() -> None:
     assert words("\ufeffa \x00 \u200b\u202eb\u200e \x1b") == ["a", "b"]
     assert characters("\ufeffa\x00\u202eb") == ["a", "b"]
 
@@ -175,15 +177,15 @@ def test_text_without_words_has_no_tokens(text: str) -> None:
 
 @given(text=st.text(KNOWN), lowercase=st.booleans())
 @settings(deadline=None, max_examples=300)
-def test_words_lose_and_invent_nothing_visible(text: str, lowercase: bool) -> None:
-    found = words(text, lowercase)
-    assert all(visible(token) for token in found)
-    assert visible("".join(found)) == visible(SPACE.sub("", plain(text, lowercase)))
+def test_joined_words_equal_the_visible_text(text: str, lowercase: bool) -> None:
+    result = words(text, lowercase)
+    assert all(visible(token) for token in result)
+    assert visible("".join(result)) == visible(SPACE.sub("", plain(text, lowercase)))
 
 
 @given(text=st.text(st.sampled_from("ab'’_-.!👍🏽\u200d\ufe0f🇫字é \n") | KNOWN))
 @settings(deadline=None)
-def test_no_word_holds_white_space_and_reviews_do_not_meet(text: str) -> None:
+def test_words_have_no_white_space_and_texts_are_split_independently(text: str) -> None:
     both = split_words(pl.DataFrame({"text": [text, "a", text]}), True).to_list()
     assert both == [words(text), ["a"], words(text)]
     assert not any(SPACE.search(token) for token in both[0])
@@ -191,128 +193,128 @@ def test_no_word_holds_white_space_and_reviews_do_not_meet(text: str) -> None:
 
 @given(text=st.text(st.characters(min_codepoint=32, max_codepoint=126) | st.sampled_from("\n\t''")))
 @settings(deadline=None, max_examples=300)
-def test_words_of_ascii_are_those_of_pythons_re(text: str) -> None:
+def test_words_of_ascii_text_equal_those_of_python_re(text: str) -> None:
     letter = r"[^\W_]"
     assert words(text) == re.findall(rf"{letter}+(?:'{letter}+)*|_|[^\w\s]", text.lower())
 
 
-def test_characters_are_code_points_and_white_space_is_one_space() -> None:
+def test_characters_are_code_points_and_white_space_becomes_one_space() -> None:
     assert characters(" Oh \t\n no ") == ["o", "h", " ", "n", "o"]
     assert characters("👍🏽") == ["👍", "🏽"]
 
 
 @given(text=st.text(st.sampled_from(" \n\u200b\x85\x1ca") | KNOWN), lowercase=st.booleans())
 @settings(deadline=None, max_examples=300)
-def test_characters_are_the_visible_text(text: str, lowercase: bool) -> None:
+def test_characters_equal_the_visible_text(text: str, lowercase: bool) -> None:
     spaced = visible(SPACE.sub(" ", plain(text, lowercase)))
     assert characters(text, lowercase) == list(re.sub(" +", " ", spaced).strip(" "))
 
 
-def test_the_commonest_pair_becomes_a_piece() -> None:
-    learnt = learn_subwords(iter(["aab aab xaab"]), 8, True)
-    # <pad> <unk> and ▁ a b x leave room for two pieces: a+a and then, of what is left, aa+b.
-    assert sorted(learnt.get_vocab()) == ["<pad>", "<unk>", "a", "aa", "aab", "b", "x", "▁"]
-    assert subwords(learnt, "aab ba") == ["▁", "aab", "▁", "b", "a"]
+def test_the_most_frequent_pair_is_merged_first() -> None:
+    learned = learn_subwords(iter(["aab aab xaab"]), 8, True)
+    # <pad>, <unk> and ▁ a b x leave room for two merges: a+a, and then aa+b.
+    assert sorted(learned.get_vocab()) == ["<pad>", "<unk>", "a", "aa", "aab", "b", "x", "▁"]
+    assert subwords(learned, "aab ba") == ["▁", "aab", "▁", "b", "a"]
 
 
-def test_subwords_write_every_apostrophe_and_accent_in_one_way() -> None:
-    learnt = learn_subwords(iter(["don't cafe\u0301 \u00e9 Good"] * 3), 200, True)
-    assert subwords(learnt, "DON’T") == subwords(learnt, "don't")
-    assert subwords(learnt, "cafe\u0301") == subwords(learnt, "caf\u00e9")
-    assert "<unk>" not in subwords(learnt, "GOOD don’t e\u0301")
+def test_subwords_normalise_apostrophes_and_accents() -> None:
+    learned = learn_subwords(iter(["don't cafe\u0301 \u00e9 Good"] * 3), 200, True)
+    assert subwords(learned, "DON’T") == subwords(learned, "don't")
+    assert subwords(learned, "cafe\u0301") == subwords(learned, "caf\u00e9")
+    assert "<unk>" not in subwords(learned, "GOOD don’t e\u0301")
     assert "G" in "".join(learn_subwords(iter(["Good"]), 100, False).get_vocab())
 
 
-def test_a_character_never_met_is_unknown() -> None:
+def test_a_character_not_in_training_is_unknown() -> None:
     assert subwords(learn_subwords(iter(SENTENCES), 100, True), "ж") == ["▁", "<unk>"]
 
 
 @given(text=st.lists(st.sampled_from(["good", "film", "waste", "a", "!"]), max_size=8).map(" ".join))
 @settings(deadline=None)
 def test_subwords_decode_to_the_text(text: str) -> None:
-    learnt = learn_subwords(iter(SENTENCES), 100, True)
-    assert "".join(subwords(learnt, text)).replace("▁", " ").strip() == text
+    learned = learn_subwords(iter(SENTENCES), 100, True)
+    assert "".join(subwords(learned, text)).replace("▁", " ").strip() == text
 
 
 @pytest.mark.parametrize("space", ["\n", "\t", "  ", "\u00a0", "\r\n"])
-def test_subwords_end_at_any_white_space(space: str) -> None:
-    learnt = learn_subwords(iter([f"good{space}film"] * 5), 100, True)
-    assert not any(SPACE.search(piece) for piece in learnt.get_vocab())
-    assert subwords(learnt, f"good{space}film") == subwords(learnt, "good film") == ["▁good", "▁film"]
+def test_subwords_do_not_cross_white_space(space: str) -> None:
+    learned = learn_subwords(iter([f"good{space}film"] * 5), 100, True)
+    assert not any(SPACE.search(piece) for piece in learned.get_vocab())
+    assert subwords(learned, f"good{space}film") == subwords(learned, "good film") == ["▁good", "▁film"]
 
 
-def test_subwords_do_not_hold_what_cannot_be_seen() -> None:
-    learnt = learn_subwords(iter(["good\u200bfilm\x00\ufeff"] * 5), 100, True)
-    assert all(visible(piece) == piece for piece in learnt.get_vocab())
+def test_subwords_have_no_invisible_characters() -> None:
+    learned = learn_subwords(iter(["good\u200bfilm\x00\ufeff"] * 5), 100, True)
+    assert all(visible(piece) == piece for piece in learned.get_vocab())
 
 
-def test_subwords_are_learnt_from_train_alone(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+def test_subwords_are_learned_from_train_only(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     raw, paths = write_raw(tmp_path / "raw.parquet"), paths_in(tmp_path)
-    main(write_params(tokens={"unit": "subwords", "subwords": 400}), raw, *paths)
+    main(write_params(tokens={"unit": "subwords", "bpe_pieces": 400}), raw, *paths)
     vocabulary = Tokenizer.from_file(str(paths[1])).get_vocab()
     assert "▁good" in vocabulary
     assert not any("z" in piece or "y" in piece for piece in vocabulary)
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_the_saved_tokeniser_makes_the_same_subwords(
+def test_the_saved_tokeniser_gives_the_same_subwords(
     tmp_path: Path, write_params: Callable[..., Path], lowercase: bool
 ) -> None:
     raw, paths = write_raw(tmp_path / "raw.parquet"), paths_in(tmp_path)
-    main(write_params(tokens={"unit": "subwords", "subwords": 120, "lowercase": lowercase}), raw, *paths)
+    main(write_params(tokens={"unit": "subwords", "bpe_pieces": 120, "lowercase": lowercase}), raw, *paths)
     loaded = Tokenizer.from_file(str(paths[1]))
-    wanted = [subwords(loaded, text) for _, text, _, _ in REVIEWS]
-    assert pq.read_table(paths[0])["tokens"].to_pylist() == wanted
+    expected = [subwords(loaded, text) for _, text, _, _ in REVIEWS]
+    assert pq.read_table(paths[0])["tokens"].to_pylist() == expected
     assert ("▁bad" in loaded.get_vocab()) is lowercase
 
 
 @pytest.mark.parametrize("unit", ["words", "characters", "subwords"])
 def test_two_runs_give_the_same_bytes(tmp_path: Path, write_params: Callable[..., Path], unit: str) -> None:
-    raw, params = write_raw(tmp_path / "raw.parquet"), write_params(tokens={"unit": unit, "subwords": 150})
+    raw, params = write_raw(tmp_path / "raw.parquet"), write_params(tokens={"unit": unit, "bpe_pieces": 150})
     first, second = paths_in(tmp_path / "first"), paths_in(tmp_path / "second")
     main(params, raw, *first)
     main(params, raw, *second)
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
-def test_reviews_carry_id_label_and_split(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+def test_rows_keep_id_label_and_split(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     raw, paths = write_raw(tmp_path / "raw.parquet"), paths_in(tmp_path)
     main(write_params(), raw, *paths)
-    found = pq.read_table(paths[0])
-    assert found.schema.names == ["id", "label", "split", "tokens"]
-    assert found.schema.types == [pa.string(), pa.int32(), pa.string(), pa.list_(pa.string())]
-    assert found.select(["id", "label", "split"]) == pq.read_table(raw).select(["id", "label", "split"])
-    assert found["tokens"].to_pylist() == [words(text) for _, text, _, _ in REVIEWS]
+    result = pq.read_table(paths[0])
+    assert result.schema.names == ["id", "label", "split", "tokens"]
+    assert result.schema.types == [pa.string(), pa.int32(), pa.string(), pa.list_(pa.string())]
+    assert result.select(["id", "label", "split"]) == pq.read_table(raw).select(["id", "label", "split"])
+    assert result["tokens"].to_pylist() == [words(text) for _, text, _, _ in REVIEWS]
     assert json.loads(paths[1].read_text()) == {"unit": "words", "lowercase": True}
 
 
 def test_metrics_count_the_tokens_of_each_split(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     raw, paths = write_raw(tmp_path / "raw.parquet"), paths_in(tmp_path)
     main(write_params(), raw, *paths)
-    found = json.loads(paths[2].read_text())
-    assert found["train"] == {
+    result = json.loads(paths[2].read_text())
+    assert result["train"] == {
         "tokens": 8 + 6,
         "mean_length": pytest.approx(14 / 3, abs=1e-6),
         "median_length": 6,
         "longest": 8,
         "empty": 1,
     }
-    assert {split: found[split]["tokens"] for split in found} == {
+    assert {split: result[split]["tokens"] for split in result} == {
         "train": 14, "validation": 2, "test": 4, "unlabelled": 4,
     }  # fmt: skip
 
 
-def test_many_row_groups_keep_their_order(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+def test_rows_keep_their_order_across_row_groups(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     lengths = np.random.default_rng(0).integers(0, 400, 60).tolist()
     reviews: list[Review] = [(str(n), f"n{n} " * length, n, "train") for n, length in enumerate(lengths)]
     raw, paths = write_raw(tmp_path / "raw.parquet", reviews, rows_in_group=3), paths_in(tmp_path)
     main(write_params(), raw, *paths)
-    found = pq.read_table(paths[0]).to_pylist()
-    assert [row["id"] for row in found] == [str(n) for n in range(60)]
-    assert [row["tokens"] for row in found] == [[f"n{n}"] * length for n, length in enumerate(lengths)]
+    result = pq.read_table(paths[0]).to_pylist()
+    assert [row["id"] for row in result] == [str(n) for n in range(60)]
+    assert [row["tokens"] for row in result] == [[f"n{n}"] * length for n, length in enumerate(lengths)]
 
 
-def test_work_is_no_more_than_a_few_batches_ahead() -> None:
+def test_only_a_few_batches_are_computed_ahead() -> None:
     read: Counter[str] = Counter()
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -320,7 +322,7 @@ def test_work_is_no_more_than_a_few_batches_ahead() -> None:
             read["batches"] += 1
             yield pa.record_batch({"n": [n]})
 
-    for n, done in enumerate(ahead(lambda batch: pl.DataFrame(pl.from_arrow(batch)), batches())):
+    for n, done in enumerate(map_ahead(lambda batch: pl.DataFrame(pl.from_arrow(batch)), batches())):
         assert done["n"].to_list() == [n]
         assert read["batches"] <= n + 1 + WORKERS
 
@@ -339,21 +341,21 @@ def test_a_failed_batch_leaves_no_file(
 
 
 @pytest.mark.parametrize(
-    ("choice", "told"),
+    ("choice", "message"),
     [
         ({"unit": "word"}, "unit: found 'word'.*'words', 'characters' or 'subwords'"),
         ({"lowercase": "yes"}, "lowercase: found 'yes'"),
-        ({"subwords": 99}, "subwords: found 99.*100"),
+        ({"bpe_pieces": 99}, "bpe_pieces: found 99.*100"),
     ],
 )
-def test_unknown_choices_are_refused(
-    tmp_path: Path, write_params: Callable[..., Path], choice: dict[str, object], told: str
+def test_invalid_parameters_are_refused(
+    tmp_path: Path, write_params: Callable[..., Path], choice: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(Refusal, match=rf"params\.yaml: tokens\.{told}"):
+    with pytest.raises(Refusal, match=rf"params\.yaml: tokens\.{message}"):
         main(write_params(tokens=choice), tmp_path / "raw.parquet", *paths_in(tmp_path))
 
 
-def test_a_file_that_holds_no_table_is_refused_in_one_line(
+def test_a_file_that_is_not_a_table_is_refused_in_one_line(
     tmp_path: Path, write_params: Callable[..., Path], stage: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     (tmp_path / "raw.parquet").write_text("id,text\n1,good\n", encoding="utf-8")
@@ -361,7 +363,17 @@ def test_a_file_that_holds_no_table_is_refused_in_one_line(
     assert refused(ended, "tokens: ", "raw.parquet", "not a parquet file")
 
 
-def test_invisible_joiners_stay_inside_a_word_and_break_marks_vanish() -> None:
+def test_joiners_stay_inside_a_word_and_line_break_marks_are_removed() -> None:
     texts = pl.DataFrame({"text": ["می\u200cخواهم", "co\u00adoperate", "zero\u200bwidth"]})
-    found = split_words(texts, lowercase=True).to_list()
-    assert found == [["می\u200cخواهم"], ["cooperate"], ["zero", "width"]]
+    result = split_words(texts, lowercase=True).to_list()
+    assert result == [["می\u200cخواهم"], ["cooperate"], ["zero", "width"]]
+
+
+def test_the_tokenizers_library_is_imported_only_for_subwords() -> None:
+    code = (
+        "import sys, polars; from stages.tokens import tokeniser_of; "
+        """tokeniser_of('{"lowercase": true, "unit": "words"}').split(polars.DataFrame({"text": ["a"]})); """
+        "print('tokenizers' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "False\n"

@@ -1,4 +1,4 @@
-"""Vocabulary: which words get a row, in which order, and what they are counted in."""
+"""Vocabulary: the selection, order and counts of words."""
 
 import json
 import subprocess
@@ -69,12 +69,12 @@ def made(tmp_path: Path, write_params: Callable[..., Path]) -> Made:
     return make
 
 
-def test_the_commonest_word_comes_first() -> None:
+def test_the_most_frequent_word_comes_first() -> None:
     counts = Counter(["the", "film", "the", "end", "the", "film"])
     assert build(counts, 1, None) == [("<pad>", 0), ("<unk>", 0), ("the", 3), ("film", 2), ("end", 1)]
 
 
-def test_ties_go_by_code_point() -> None:
+def test_ties_are_sorted_by_code_point() -> None:
     tied = Counter(["é", "z", "a", "Z", "字", "😀", "!", "ｚ"])
     assert [token for token, _ in build(tied, 1, None)[2:]] == ["!", "Z", "a", "z", "é", "字", "ｚ", "😀"]
 
@@ -86,7 +86,7 @@ def test_rare_words_are_counted_as_unknown() -> None:
     assert build(counts, 1, 3)[-1] == ("c", 1)
 
 
-def test_the_names_of_the_reserved_rows_get_no_second_row() -> None:
+def test_reserved_tokens_get_no_second_row() -> None:
     counts = Counter({"<pad>": 5, "<unk>": 4, "a": 1})
     assert build(counts, 1, None) == [("<pad>", 0), ("<unk>", 9), ("a", 1)]
 
@@ -96,7 +96,7 @@ def test_the_names_of_the_reserved_rows_get_no_second_row() -> None:
     min_count=st.integers(1, 4),
     max_words=st.none() | st.integers(1, 5),
 )
-def test_every_running_word_is_counted_in_one_row(
+def test_every_token_is_counted_in_exactly_one_row(
     counts: dict[str, int], min_count: int, max_words: int | None
 ) -> None:
     rows = build(Counter(counts), min_count, max_words)
@@ -112,7 +112,7 @@ def test_every_running_word_is_counted_in_one_row(
 
 
 @given(counts=st.dictionaries(WORD, st.integers(1, 3)), data=st.data())
-def test_the_order_in_which_words_are_met_changes_nothing(
+def test_the_vocabulary_does_not_depend_on_the_order_of_words(
     counts: dict[str, int], data: st.DataObject
 ) -> None:
     shuffled = Counter(dict(data.draw(st.permutations(list(counts.items())))))
@@ -121,7 +121,7 @@ def test_the_order_in_which_words_are_met_changes_nothing(
 
 @given(reviews=CORPUS, rows_in_group=st.integers(1, 4))
 @settings(deadline=None, max_examples=60)
-def test_the_counts_are_those_of_a_counter(
+def test_count_tokens_equals_a_counter(
     tmp_path_factory: pytest.TempPathFactory, reviews: list[Review], rows_in_group: int
 ) -> None:
     path = write_tokens(tmp_path_factory.mktemp("made") / "tokens.parquet", reviews, rows_in_group)
@@ -130,7 +130,7 @@ def test_the_counts_are_those_of_a_counter(
 
 @given(data=st.data(), reviews=CORPUS)
 @settings(deadline=None, max_examples=30)
-def test_the_order_of_the_reviews_changes_nothing(
+def test_the_vocabulary_does_not_depend_on_the_order_of_reviews(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, reviews: list[Review]
 ) -> None:
     folder = tmp_path_factory.mktemp("made")
@@ -140,7 +140,7 @@ def test_the_order_of_the_reviews_changes_nothing(
     assert build(first["train"], 1, 3) == build(second["train"], 1, 3)
 
 
-def test_numbered_and_plain_reading_agree(tmp_path: Path) -> None:
+def test_dictionary_and_plain_columns_give_the_same_rows(tmp_path: Path) -> None:
     path = write_tokens(tmp_path / "tokens.parquet")
     numbered = list(read_batches(path, ["split", "tokens"], numbered=["tokens.list.element"]))
     plain = list(read_batches(path, ["split", "tokens"]))
@@ -149,7 +149,7 @@ def test_numbered_and_plain_reading_agree(tmp_path: Path) -> None:
     assert [batch.to_pylist() for batch in numbered] == [batch.to_pylist() for batch in plain]
 
 
-def test_words_too_many_to_be_numbered_are_counted_all_the_same(
+def test_words_beyond_the_dictionary_limit_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tables, "DICTIONARY_BYTES", 64)
@@ -160,14 +160,14 @@ def test_words_too_many_to_be_numbered_are_counted_all_the_same(
     assert count_tokens(path) == by_counter(reviews)
 
 
-def test_validation_and_test_words_get_no_row_and_unlabelled_ones_do(
+def test_words_of_unlabelled_reviews_get_rows_and_those_of_validation_and_test_do_not(
     made: Made,
 ) -> None:
     vocabulary, _ = made(min_count=2)
     assert rows_of(vocabulary) == [("<pad>", 0), ("<unk>", 2), ("film", 3), ("extra", 2), ("good", 2)]
 
 
-def test_coverage_is_the_share_of_running_words_with_a_row(
+def test_coverage_is_the_share_of_tokens_with_a_row(
     made: Made,
 ) -> None:
     _, metrics = made(min_count=2)
@@ -183,7 +183,7 @@ def test_coverage_is_the_share_of_running_words_with_a_row(
     }
 
 
-def test_a_text_without_words_is_covered() -> None:
+def test_the_coverage_of_no_tokens_is_1() -> None:
     assert coverage(Counter(), {"a"}) == 1
     assert coverage(Counter("aab"), {"a"}) == 2 / 3
     assert coverage(Counter("aab"), set()) == 0
@@ -196,7 +196,7 @@ def test_rows_are_numbered_from_zero(made: Made) -> None:
     assert table["id"].to_pylist() == list(range(len(table)))
 
 
-def test_only_so_many_of_the_commonest_words_are_kept(made: Made) -> None:
+def test_max_words_keeps_the_most_frequent_words(made: Made) -> None:
     assert rows_of(made(min_count=1, max_words=1)[0]) == [("<pad>", 0), ("<unk>", 6), ("film", 3)]
 
 
@@ -208,25 +208,25 @@ def test_two_runs_give_the_same_bytes(made: Made) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reviews", "told"),
+    ("reviews", "message"),
     [
-        (REVIEWS, "commonest of 9 tokens occurs 3 times"),
-        ([("train", []), ("test", ["a"] * 9)], "commonest of 0 tokens occurs 0 times"),
+        (REVIEWS, "most frequent of 9 tokens occurs 3 times"),
+        ([("train", []), ("test", ["a"] * 9)], "most frequent of 0 tokens occurs 0 times"),
     ],
 )
-def test_no_word_left_is_refused(made: Made, reviews: list[Review], told: str) -> None:
-    with pytest.raises(Refusal, match=rf"vocabulary\.min_count: found 4, .*{told}"):
+def test_a_min_count_that_leaves_no_word_is_refused(made: Made, reviews: list[Review], message: str) -> None:
+    with pytest.raises(Refusal, match=rf"vocabulary\.min_count: found 4, .*{message}"):
         made(reviews, min_count=4)
 
 
 @pytest.mark.parametrize("choice", [{"min_count": 0}, {"max_words": 0}, {"max_words": "10"}])
-def test_unknown_choices_are_refused(made: Made, choice: dict[str, int]) -> None:
+def test_invalid_parameters_are_refused(made: Made, choice: dict[str, int]) -> None:
     (name, value) = next(iter(choice.items()))
     with pytest.raises(Refusal, match=rf"params\.yaml: vocabulary\.{name}: found {value!r}"):
         made(**choice)
 
 
-def test_an_empty_vocabulary_is_told_in_one_line(
+def test_an_empty_vocabulary_is_refused_in_one_line(
     tmp_path: Path, write_params: Callable[..., Path], stage: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     tokens, out = write_tokens(tmp_path / "tokens.parquet"), tmp_path / "vocabulary.parquet"

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and whose bytes depend on what they say alone."""
+"""Files that are written completely or not at all, and whose bytes depend on their content only."""
 
 import csv
 import hashlib
@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-DIGITS = 6  # of a figure in metrics/: enough to compare runs, few enough to read
+DIGITS = 6  # decimal places in metrics/: enough to compare runs, few enough to read
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, which takes its place when the block ends well."""
+    """A temporary path beside `path`, which replaces it if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -26,7 +26,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes JSON with sorted keys and rounded figures. Raises ValueError on a NaN or infinity."""
+    """Writes JSON with sorted keys and rounded numbers. Raises ValueError on NaN or infinity."""
     text = json.dumps(rounded(content), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -45,7 +45,7 @@ def sha256(path: Path) -> str:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Writes a small table with rounded figures."""
+    """Writes a small table with rounded numbers."""
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
@@ -53,7 +53,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 
 def rounded(value: Any) -> Any:
-    """`value` with every figure in it cut to six digits after the point.
+    """The value with all floats in it rounded to six decimal places.
 
     >>> rounded({"loss": 0.123456789, "rows": [1, 2.0]})
     {'loss': 0.123457, 'rows': [1, 2.0]}

@@ -1,4 +1,4 @@
-"""The rows of a .csv, .tsv, .jsonl or .parquet file, one after the other, as dictionaries."""
+"""Reads the rows of a .csv, .tsv, .jsonl or .parquet file as dictionaries."""
 
 import csv
 import json
@@ -16,9 +16,9 @@ Row = dict[str, object]
 
 
 def read(file: IO[bytes], name: str, where: str) -> Iterator[Row]:
-    """The rows of an open table, its format told by the end of `name`.
+    """The rows of an open table, in the format of the ending of `name`.
 
-    Raises Refusal, beginning with `where` and the line, on what is not UTF-8 or not in that format.
+    Raises Refusal, with `where` and the line, on what is not UTF-8 or not in that format.
     """
     kind = name.lower().rpartition(".")[2]
     if kind == "parquet":
@@ -27,15 +27,15 @@ def read(file: IO[bytes], name: str, where: str) -> Iterator[Row]:
     return _jsonl(lines, where) if kind == "jsonl" else _separated(lines, kind, where)
 
 
-def require(wanted: Sequence[str], row: Mapping[str, object], where: str) -> None:
-    """Raises Refusal unless all wanted columns are there."""
-    for column in wanted:
+def require(columns: Sequence[str], row: Mapping[str, object], where: str) -> None:
+    """Raises Refusal unless the row has all columns."""
+    for column in columns:
         if column not in row:
             raise Refusal(f"{where}: no column {column!r}{nearest(column, list(row))}")
 
 
 def text_of(value: object) -> str | None:
-    """A label, split or id as text: 1, 1.0 and "1" are one label; nothing is None.
+    """A label, split or id as text: 1, 1.0 and "1" are equal; an empty cell is None.
 
     >>> [text_of(value) for value in (1.0, "1 ", True, "", None)]
     ['1', '1', 'True', None, None]
@@ -48,7 +48,7 @@ def text_of(value: object) -> str | None:
 
 
 def readable(text: str) -> str:
-    """`text` with a question mark for what UTF-8 cannot say, such as half of an emoji from JSON."""
+    """The text with a question mark for what UTF-8 cannot encode, such as half of an emoji in JSON."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -65,7 +65,7 @@ def _lines(file: IO[bytes], where: str) -> Iterator[str]:
 
 def _separated(lines: Iterator[str], kind: str, where: str) -> Iterator[Row]:
     csv.field_size_limit(sys.maxsize)
-    # A tab-separated file has no quoting: a quotation mark in a sentence is just that.
+    # A tab-separated file has no quoting: quotation marks are part of the text.
     reader = (
         csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
         if kind == "tsv"
@@ -76,19 +76,19 @@ def _separated(lines: Iterator[str], kind: str, where: str) -> Iterator[Row]:
         for cells in reader:
             if not header:
                 header = cells
-                if twice := [name for n, name in enumerate(header) if name in header[:n]]:
-                    raise Refusal(f"{where}: column {twice[0]!r} stands there twice; rename one")
+                if repeated := [name for n, name in enumerate(header) if name in header[:n]]:
+                    raise Refusal(f"{where}: column {repeated[0]!r} occurs twice; rename one")
             elif cells:
                 if len(cells) != len(header):
                     raise Refusal(
                         f"{where}, row {reader.line_num}: {len(cells)} cells, but the header has "
-                        f"{len(header)}; put quotation marks around text with a separator in it"
+                        f"{len(header)}; put quotation marks around text that contains a separator"
                     )
                 yield dict(zip(header, cells, strict=True))
     except csv.Error as error:
         raise Refusal(f"{where}, row {reader.line_num}: {error}") from None
     if not header:
-        raise Refusal(f"{where}: the file is empty; wanted a header line and one line a review")
+        raise Refusal(f"{where}: the file is empty; expected a header line and one line per review")
 
 
 def _jsonl(lines: Iterator[str], where: str) -> Iterator[Row]:
@@ -101,10 +101,10 @@ def _jsonl(lines: Iterator[str], where: str) -> Iterator[Row]:
                 reason = getattr(error, "msg", "nested too deeply, or a number too long")
                 raise Refusal(f"{where}, row {number}: not JSON: {reason}") from None
             if not isinstance(row, dict):
-                raise Refusal(f"{where}, row {number}: found {row!r:.40}, wanted an object {{...}}")
+                raise Refusal(f"{where}, row {number}: found {row!r:.40}, expected an object {{...}}")
             yield row
     if not number:
-        raise Refusal(f"{where}: the file is empty; wanted one JSON object a line")
+        raise Refusal(f"{where}: the file is empty; expected one JSON object per line")
 
 
 def _parquet(file: IO[bytes], where: str) -> Iterator[Row]:

@@ -11,16 +11,16 @@ import pyarrow.parquet as pq
 from stages.lib.command import Refusal
 from stages.lib.files import atomic
 
-BATCH = 4096  # documents: some megabytes of text, few enough that two cores stay busy
+BATCH = 4096  # documents: some megabytes of text, and enough batches for two cores
 
-# Words repeat, so a column of tokens is stored as numbers into a list of distinct words. The list
-# of one batch of documents must fit here, or parquet gives up numbering half way.
+# Words repeat, so a column of tokens is stored as numbers into a dictionary of distinct words. The
+# dictionary of one batch must fit into this limit, or parquet stores plain words instead.
 DICTIONARY_BYTES = 1 << 26
 
 
 @contextmanager
 def table_writer(path: Path, schema: pa.Schema, compression: str = "zstd") -> Iterator[pq.ParquetWriter]:
-    """A writer whose file appears at `path` whole, when the block ends well."""
+    """A parquet writer. The file appears at `path` if the block succeeds."""
     with (
         atomic(path) as temporary,
         pq.ParquetWriter(
@@ -31,7 +31,7 @@ def table_writer(path: Path, schema: pa.Schema, compression: str = "zstd") -> It
 
 
 def batch_of(columns: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:
-    """Columns of Python values or numpy arrays as a batch of rows, each of its type in `schema`."""
+    """Columns of Python values or numpy arrays as a record batch with the types of `schema`."""
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.record_batch(arrays, schema)
 
@@ -39,10 +39,10 @@ def batch_of(columns: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:
 def read_batches(
     path: Path, columns: Sequence[str], numbered: Sequence[str] = ()
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a parquet file, one row group after the other, in bounded memory.
+    """The rows of a parquet file, one row group at a time, in bounded memory.
 
-    The text columns in `numbered` come as dictionary arrays: the distinct words of the row group
-    once, and a number into them for each occurrence.
+    The text columns in `numbered` are dictionary arrays: the distinct words of the row group, and a number
+    for each occurrence.
     """
     with open_table(path, numbered) as file:
         for group in range(file.num_row_groups):
@@ -51,7 +51,7 @@ def read_batches(
 
 
 def open_table(path: Path, numbered: Sequence[str] = ()) -> pq.ParquetFile:
-    """An open parquet file. Raises Refusal where `path` holds something else."""
+    """An open parquet file. Raises Refusal if `path` is none."""
     try:
         return pq.ParquetFile(path, read_dictionary=list(numbered), pre_buffer=False)
     except pa.ArrowInvalid as error:

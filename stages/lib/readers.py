@@ -1,0 +1,80 @@
+"""Reads the reviews of a corpus from a table, an archive of tables, or an archive of text files."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.lib import rows
+from stages.lib.command import Refusal
+from stages.lib.corpora import Source, archive_members, is_archive, known_split, whole_archive
+
+
+class Review(NamedTuple):
+    """One review as the corpus has it. A label of None is unknown, a split of None undecided."""
+
+    id: str
+    text: str
+    label: str | None
+    split: str | None
+    group: str | None = None  # test accuracy is reported for each
+    split_by: str | None = None  # reviews with the same value go to the same split
+
+
+def reviews(source: Source, path: Path) -> Iterator[Review]:
+    """All reviews of a corpus in the order of its file.
+
+    Raises Refusal on what cannot be read, naming the file and the row.
+    """
+    if is_archive(path.name):
+        with whole_archive(path):
+            yield from (_from_folders if source.folders else _from_members)(source, path)
+    else:
+        with path.open("rb") as file:
+            yield from _from_table(source, rows.read(file, path.name, str(path)), str(path), None)
+
+
+def _from_folders(source: Source, path: Path) -> Iterator[Review]:
+    for name, file in archive_members(path):
+        parent, _, stem = name.rpartition("/")
+        folder = source.folders.get(parent)
+        if folder and stem.endswith(".txt"):
+            try:
+                text = file.read().decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise Refusal(f"{path}: {name} is not UTF-8 at byte {error.start}") from None
+            yield Review(name.removesuffix(".txt"), text, folder.label, folder.split)
+
+
+def _from_members(source: Source, path: Path) -> Iterator[Review]:
+    splits: dict[str, str] = {name: split for split, name in source.members.items()}
+    for name, file in archive_members(path):
+        if name in splits:
+            where, split = f"{path}: {name}", splits.pop(name)
+            yield from _from_table(source, rows.read(file, name, where), where, split)
+    if splits:
+        raise Refusal(f"{path}: found no {', '.join(splits)}, which source.yaml lists under members")
+
+
+def _from_table(source: Source, table: Iterable[rows.Row], where: str, split: str | None) -> Iterator[Review]:
+    columns = source.columns
+    assert columns is not None, "a Source has columns or folders"
+    required = [name for name in columns.model_dump().values() if name]
+    for number, row in enumerate(table, 1):
+        # A later row of JSON may omit all columns but the text.
+        if number == 1:
+            rows.require(required, row, where)
+        rows.require(required[:1], row, f"{where}, review {number}")
+        text = row[columns.text]
+
+        def cell(column: str | None, row: rows.Row = row) -> str | None:
+            return rows.text_of(row.get(column)) if column else None
+
+        stated, name = cell(columns.split), cell(columns.id)
+        yield Review(
+            id=f"{split}/{name or number}" if split else name or str(number),
+            text="" if text is None else str(text),
+            label=cell(columns.label),
+            split=split or (known_split(stated, source, f"{where}, review {number}") if stated else None),
+            group=cell(columns.group),
+            split_by=cell(columns.split_by),
+        )

@@ -1,0 +1,115 @@
+"""The reviews of a corpus in a temporary database on disk: sorted, counted and compared in little memory."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from stages import SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
+from stages.lib.tables import BATCH, batch_of
+
+
+class Row(NamedTuple):
+    """A review in the database."""
+
+    id: str
+    text: str
+    label: str | None
+    split: str | None  # None: undecided
+    group: str | None
+    text_key: float  # equal texts have equal keys
+    split_key: float  # reviews with equal keys go to the same split
+
+
+class Store:
+    """A SQLite database without a name, which SQLite deletes when it is closed, even by a crash."""
+
+    def __init__(self) -> None:
+        self.connection = sqlite3.connect("")
+        self.connection.execute("PRAGMA journal_mode = OFF")
+        self.connection.execute("PRAGMA synchronous = OFF")
+        self.connection.execute(
+            "CREATE TABLE review (position INTEGER PRIMARY KEY, id TEXT, text TEXT, label TEXT,"
+            ' split TEXT, "group" TEXT, text_key REAL, split_key REAL)'
+        )
+
+    def add(self, row: Row) -> None:
+        """Adds a review."""
+        self.connection.execute(
+            'INSERT INTO review (id, text, label, split, "group", text_key, split_key)'
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            row,
+        )
+
+    def repeated_id(self) -> str | None:
+        """An id that two reviews have, if there is one."""
+        ids = self.connection.execute("SELECT id FROM review GROUP BY id HAVING count(*) > 1 LIMIT 1")
+        return next((name for (name,) in ids), None)
+
+    def official_splits(self) -> set[str | None]:
+        """The splits that the corpus brings."""
+        return {split for (split,) in self.connection.execute("SELECT DISTINCT split FROM review")}
+
+    def drop_unlabelled(self) -> int:
+        """Drops reviews of validation and test that have no label; returns how many."""
+        return self.connection.execute(
+            f"DELETE FROM review WHERE label IS NULL AND split IN ('{VALIDATION}', '{TEST}')"
+        ).rowcount
+
+    def assign_splits(self, split_of: Callable[[float], str], held_out: set[str]) -> dict[str, int]:
+        """Gives every undecided or training review the split of its key; returns how many were dropped.
+
+        `held_out` are the splits that the corpus does not bring. A training or unlabelled text that is also
+        in validation or test is dropped, and so is a validation text that is also in test.
+        """
+        database = self.connection
+        database.execute("CREATE INDEX by_text ON review (text_key)")
+        # First the training texts that the corpus itself holds out, before training data is split further.
+        dropped = {TRAIN: self._drop(TRAIN, {VALIDATION, TEST})}
+        database.create_function("split_of", 1, split_of, deterministic=True)
+        undecided = f"split IS NULL OR split = '{TRAIN}'"
+        database.execute(f"UPDATE review SET split = split_of(split_key) WHERE {undecided}")
+        # Equal texts with different split keys may be in two splits now.
+        if VALIDATION in held_out:
+            dropped[TRAIN] += self._drop(VALIDATION, {TEST})
+        dropped[TRAIN] += self._drop(TRAIN, {VALIDATION, TEST})
+        dropped[UNLABELLED] = self._drop(UNLABELLED, {VALIDATION, TEST})
+        return dropped
+
+    def _drop(self, split: str, others: set[str]) -> int:
+        """Drops the texts of a split that are also in other splits. Undecided reviews count as training."""
+        listed = ", ".join(f"'{other}'" for other in sorted(others))
+        return self.connection.execute(
+            f"DELETE FROM review WHERE coalesce(split, '{TRAIN}') = ? AND EXISTS"
+            " (SELECT 1 FROM review AS other WHERE other.text_key = review.text_key"
+            f" AND other.text = review.text AND other.split IN ({listed}))",
+            (split,),
+        ).rowcount
+
+    def counts(self) -> dict[str, Counter[str | None]]:
+        """How many reviews each split has of each label."""
+        counts: dict[str, Counter[str | None]] = {split: Counter() for split in SPLITS}
+        for split, label, number in self.connection.execute(
+            "SELECT split, label, count(*) FROM review GROUP BY split, label"
+        ):
+            counts[split][label] = number
+        return counts
+
+    def batches(
+        self, label_numbers: dict[str | None, int | None], schema: pa.Schema
+    ) -> Iterator[pa.RecordBatch]:
+        """All reviews, in the columns id, text, label, split and, if `schema` has it, group.
+
+        Ordered by split, then by id if it is a path, else as in the corpus.
+        """
+        cursor = self.connection.execute(
+            'SELECT id, text, label, split, "group" FROM review ORDER BY CASE split '
+            + " ".join(f"WHEN '{split}' THEN {number}" for number, split in enumerate(SPLITS))
+            + " END, CASE WHEN instr(id, '/') THEN id END, position"
+        )
+        while batch := cursor.fetchmany(BATCH):
+            ids, texts, labels, splits, groups = zip(*batch, strict=True)
+            columns = (ids, texts, [label_numbers[label] for label in labels], splits, groups)
+            yield batch_of(columns[: len(schema)], schema)
