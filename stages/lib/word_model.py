@@ -59,6 +59,11 @@ class WordModel:
                 raise ValueError(f"found {name} of shape {array.shape} instead of {shapes[name]}")
         self.weight: Float64 | None = arrays["weight"].astype(np.float64) if pool != "max" else None
 
+    @property
+    def rows(self) -> int:
+        """The number of words V."""
+        return len(self.arrays["vectors" if self.pool == "max" else "weight"])
+
     def logits(self, flat: Int32, lengths: Int32 | Int64) -> Float64:
         """(M,), (N,) -> (N, O)."""
         batches = [self._batch_logits(*batch) for batch in document_batches(flat, lengths)]

@@ -1,0 +1,93 @@
+"""Baselines: majority, Naive Bayes and NBSVM, by hand and against scikit-learn."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import MultinomialNB
+
+from stages.lib.baselines import majority, naive_bayes, nbsvm, word_counts
+from stages.lib.reviews import Reviews
+
+
+def test_the_majority_baseline_predicts_the_shares_of_the_labels() -> None:
+    assert majority(np.array([0, 1, 1, 1]), 2, 2).tolist() == [[0.25, 0.75]] * 2
+
+
+def reviews_of(texts: list[list[int]], labels: list[int]) -> Reviews:
+    rows = np.zeros((len(texts), 4), np.int32)
+    for row, text in zip(rows, texts, strict=True):
+        row[: len(text)] = text
+    lengths = np.array([len(text) for text in texts], np.int32)
+    return Reviews(rows, lengths, np.array(labels, np.int32))
+
+
+def test_naive_bayes_by_hand() -> None:
+    train = reviews_of([[2, 2, 3], [3]], [1, 0])
+    probabilities = naive_bayes(train, reviews_of([[2], []], [1, 0]), words=4, labels=2)
+    # Counts plus one over all four rows: second label (1, 1, 3, 2) / 7, first (1, 1, 1, 2) / 5.
+    second, first = 3 / 7, 1 / 5
+    assert probabilities[0, 1] == pytest.approx(second / (second + first))
+    assert probabilities[1].tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_padding_is_not_counted() -> None:
+    assert word_counts(reviews_of([[2, 3, 2], []], [0, 1]), 4).toarray().tolist() == [
+        [0, 0, 2, 1],
+        [0, 0, 0, 0],
+    ]
+
+
+def clear_cut(labels: int, rows: int, seed: int) -> Reviews:
+    """Reviews of six words, one of which determines the label."""
+    draw = np.random.default_rng(seed)
+    label = draw.integers(0, labels, rows)
+    texts = draw.integers(2, 8, (rows, 6))
+    texts[:, 2], texts[:, 3] = 8, 8 + label
+    return Reviews(texts.astype(np.int32), np.full(rows, 6, np.int32), label.astype(np.int32))
+
+
+def test_nbsvm_is_a_logistic_regression_on_scaled_presence() -> None:
+    train, test = clear_cut(2, 60, 1), clear_cut(2, 20, 2)
+    noisy = train._replace(labels=train.labels ^ (np.arange(60) % 5 == 0))
+    result = nbsvm(noisy, test, words=16, labels=2)
+    counts = CountVectorizer(ngram_range=(1, 2), binary=True, token_pattern=r"\S+", lowercase=False)
+    text = [[" ".join(map(str, row)) for row in part.ids.tolist()] for part in (noisy, test)]
+    present, scored = counts.fit_transform(text[0]).toarray(), counts.transform(text[1]).toarray()
+    labels = noisy.labels
+    inside, outside = 1 + present[labels == 1].sum(0), 1 + present[labels == 0].sum(0)
+    ratios = np.log(inside / inside.sum()) - np.log(outside / outside.sum())
+    model = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(present * ratios, labels)
+    weights = 0.5 * np.abs(model.coef_[0]).mean() + 0.5 * model.coef_[0]
+    expected = 1 / (1 + np.exp(-(scored * ratios @ weights + model.intercept_)))
+    assert result[:, 1] == pytest.approx(expected, abs=1e-3)
+    assert result.sum(1) == pytest.approx(np.ones(20))
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_nbsvm_learns_pairs_and_ignores_padding(labels: int) -> None:
+    train, test = clear_cut(labels, 90, 1), clear_cut(labels, 30, 2)
+    probabilities = nbsvm(train, test, 16, labels)
+    assert (probabilities.argmax(1) == test.labels).all()
+    assert probabilities.sum(1) == pytest.approx(np.ones(30))
+    assert (nbsvm(train, test, 16, labels) == probabilities).all()
+    padded = test._replace(ids=np.pad(test.ids, ((0, 0), (0, 3))))
+    assert (nbsvm(train, padded, 16, labels) == probabilities).all()
+
+
+def test_nbsvm_without_known_words_predicts_its_intercept() -> None:
+    train = reviews_of([[2, 3], [3], [2, 4], [4, 4], [3, 3]], [1, 0, 1, 1, 0])
+    unseen, empty = nbsvm(train, reviews_of([[5, 6], []], [0, 0]), words=9, labels=2)
+    assert unseen.tolist() == empty.tolist()
+
+
+@given(seed=st.integers(0, 1000), labels=st.integers(2, 4))
+@settings(deadline=None, max_examples=25)
+def test_naive_bayes_equals_scikit_learn(seed: int, labels: int) -> None:
+    train, test = clear_cut(labels, 40, seed), clear_cut(labels, 10, seed + 1)
+    train.labels[:labels] = np.arange(labels)  # every label occurs
+    oracle = MultinomialNB(alpha=1.0).fit(word_counts(train, 16), train.labels)
+    expected = oracle.predict_proba(word_counts(test, 16))
+    assert naive_bayes(train, test, 16, labels) == pytest.approx(expected)
