@@ -1,6 +1,6 @@
-"""Rows written as .csv, .tsv, .jsonl or .parquet, so many at a time: what stages.lib.rows reads.
+"""Writes rows as .csv, .tsv, .jsonl or .parquet in blocks; `stages.lib.rows` reads these files.
 
-A file is there whole or not at all.
+A file appears only when it is complete.
 """
 
 import csv
@@ -22,24 +22,24 @@ Write = Callable[[Sequence[Row]], None]
 
 
 def format_of(path: Path, option: str) -> str:
-    """What a file is, by the end of its name. Raises Refusal, beginning with `option`, on another.
+    """The format of a file, from the end of its name. Raises Refusal, with `option`, on any other name.
 
     >>> format_of(Path("reviews.CSV"), "--file")
     'csv'
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FORMATS:
-        raise Refusal(f"{option}: found {str(path)!r}, wanted a file named .{', .'.join(FORMATS)}")
+        raise Refusal(f"{option}: found {str(path)!r}, expected a name ending in .{', .'.join(FORMATS)}")
     return kind
 
 
 @contextmanager
 def writer(path: Path, schema: pa.Schema | None = None) -> Iterator[Write]:
-    """A function that adds rows to a file, which appears at `path` when the block ends well.
+    """A function that appends rows to a file, which appears at `path` when the block ends without an error.
 
-    The first row's columns are everyone's, but in JSON, where each row has its own. `schema` is that
-    of a parquet file, if it is known: else it is guessed by the first rows. The function raises Refusal
-    on what the format cannot hold.
+    All rows have the columns of the first row, except in .jsonl, where each row has its own. `schema` is
+    that of a parquet file; by default it is inferred from the first rows. The function raises Refusal on
+    rows that the format cannot store.
     """
     kind = format_of(path, "--output")
     with atomic(path) as temporary:
@@ -71,7 +71,7 @@ def _separated(path: Path, write: Callable[[Sequence[Sequence[Any]]], object]) -
 def _cells(row: Row, header: Sequence[str], path: Path) -> list[Any]:
     if len(row) > len(header) or (row.keys() - set(header)):
         other = next(name for name in row if name not in header)
-        raise Refusal(f"{path}: the first row has no column {other!r}, a later one has; write .jsonl")
+        raise Refusal(f"{path}: column {other!r} is in a later row but not in the first; write .jsonl")
     return [_json(value) if isinstance(value, list | dict) else value for value in map(row.get, header)]
 
 
@@ -79,7 +79,7 @@ def _tabbed(cells: Sequence[Any], path: Path) -> str:
     texts = ["" if cell is None else str(cell) for cell in cells]
     for text in texts:
         if "\t" in text or "\n" in text or "\r" in text:
-            raise Refusal(f"{path}: a tab or the end of a line is in {text[:40]!r}; write .csv")
+            raise Refusal(f"{path}: found a tab or a line break in {text[:40]!r}; write .csv")
     return "\t".join(texts) + "\n"
 
 
@@ -98,7 +98,7 @@ def _parquet(temporary: Path, path: Path, schema: pa.Schema | None) -> Iterator[
             file = file or pq.ParquetWriter(temporary, table.schema, compression="zstd")
             file.write_table(table)
         except pa.ArrowException as error:
-            raise Refusal(f"{path}: rows that do not fit into one table ({error}); write .jsonl") from None
+            raise Refusal(f"{path}: the rows do not fit into one table ({error}); write .jsonl") from None
 
     try:
         yield add

@@ -1,0 +1,201 @@
+"""Predictor: the one way from any text to probabilities, and to what each word contributes.
+
+    text -> clean -> tokens -> row numbers -> cut -> logits -> probabilities
+
+Each step is the function of the stage that prepared the training data, so a new text is treated as those
+were. Not a stage: robustness, report and tools.predict import it.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stages import UNK
+from stages.ids import look_up, row_numbers
+from stages.lib.arrays import Float64, Int32, Int64
+from stages.lib.command import Refusal
+from stages.lib.files import sha256
+from stages.lib.model import Model
+from stages.lib.parallel import map_ahead
+from stages.lib.reviews import logits_for
+from stages.raw import clean
+from stages.tensors import truncate
+from stages.tokens import Tokeniser, read_tokeniser
+
+TEXTS = 2048  # scored at a time: few enough that two cores finish together
+
+
+class Contribution(NamedTuple):
+    """What a word or n-gram at one position adds to a logit."""
+
+    text: str
+    start: int  # its first token
+    end: int  # the token after its last
+    value: float
+
+
+class Explanation(NamedTuple):
+    """How the logit of a label is made up: the bias and all contributions sum to it."""
+
+    label: str
+    logit: float
+    bias: float
+    contributions: list[Contribution] | None  # strongest first; None if the pool takes a maximum
+    tokens: list[str]  # that the model scored
+    known: int  # tokens that are in the vocabulary
+    dropped: int  # tokens of a longer text that were cut off
+
+    def strongest(self, count: int) -> tuple[list[tuple[str, float]], float]:
+        """The `count` strongest words and n-grams, each with the sum over its positions, and the sum of
+        all others."""
+        sums: dict[str, float] = defaultdict(float)
+        for contribution in self.contributions or []:
+            sums[contribution.text] += contribution.value
+        # Values that differ in their last bits only are ordered by their text.
+        ordered = sorted(sums.items(), key=lambda item: (-round(abs(item[1]), 6), item[0]))
+        return ordered[:count], sum((value for _, value in ordered[count:]), 0.0)
+
+
+class Predictor:
+    """A tokeniser, a vocabulary and a model of one run."""
+
+    def __init__(self, tokeniser: Tokeniser, numbers: dict[str, int], model: Model) -> None:
+        """`numbers` are the row numbers of the vocabulary's words."""
+        self.tokeniser, self.numbers, self.model, self.labels = tokeniser, numbers, model, model.labels
+
+    @classmethod
+    def load(cls, tokeniser: Path, vocabulary: Path, ensemble: Path) -> "Predictor":
+        """Reads the outputs of a run. Raises Refusal if they are of different runs."""
+        model = Model.load(ensemble)
+        if sha256(vocabulary) != model.config.vocabulary:
+            raise Refusal(f"{ensemble}: trained with another vocabulary than {vocabulary}; run `dvc repro`")
+        return cls(read_tokeniser(tokeniser), row_numbers(vocabulary), model)
+
+    def tokens(self, texts: Sequence[str]) -> list[list[str]]:
+        """The tokens of each text, before it is cut."""
+        table = pl.DataFrame({"text": pl.Series(cleaned(texts), dtype=pl.String)})
+        lists: list[list[str]] = self.tokeniser.split(table).to_list()
+        return lists
+
+    def ids(self, texts: Sequence[str]) -> pa.ListArray:
+        """The row numbers of each text's tokens, before it is cut: (N,) lists.
+
+        Words repeat, so each distinct word is tokenised and looked up once.
+        """
+        column = cleaned(texts)
+        words = pc.split_pattern(column, " ") if self.tokeniser.by_word else one_word_each(column)
+        encoded = words.values.dictionary_encode()
+        distinct = pl.DataFrame({"text": pl.Series(encoded.dictionary, dtype=pl.String)})
+        tokens = self.tokeniser.split(distinct).to_arrow().cast(pa.list_(pa.string()))
+        of_word = look_up(tokens, self.numbers).take(encoded.indices)
+        return pa.ListArray.from_arrays(of_word.offsets.take(words.offsets), of_word.values)
+
+    def cut(self, lists: pa.ListArray) -> tuple[Int32, Int32]:
+        """Lists of row numbers, cut as the training documents were: (M,), (N,)."""
+        flat, lengths = np.asarray(lists.flatten()), lengths_of(lists)
+        config = self.model.config
+        return (flat, lengths) if config.width is None else truncate(flat, lengths, config.width, config.keep)
+
+    def score(self, lists: pa.ListArray) -> Float64:
+        """The logits (N, O) of lists of row numbers."""
+        return self.model.logits(*self.cut(lists))
+
+    def logits(self, texts: Sequence[str]) -> Float64:
+        """The logits (N, O) of any number of texts."""
+        batches = (texts[first : first + TEXTS] for first in range(0, len(texts), TEXTS))
+        parts = map_ahead(lambda batch: self.score(self.ids(batch)), batches)
+        return np.concatenate([np.empty((0, logits_for(len(self.labels)))), *parts])
+
+    def probabilities(self, texts: Sequence[str]) -> Float64:
+        """The calibrated probabilities (N, L) of the labels."""
+        return self.model.probabilities(self.logits(texts))
+
+    def predict(self, texts: Sequence[str]) -> Int64:
+        """The predicted label numbers (N,)."""
+        return self.model.predicted(self.probabilities(texts))
+
+    def explain(self, text: str, label: int | None = None) -> Explanation:
+        """How the logit of a label comes about: of `label`, or of the second of two labels, or of the
+        predicted one of more. Two labels share one logit; the first label's is its negative."""
+        return self.explain_all([text], label)[0]
+
+    def explain_all(self, texts: Sequence[str], label: int | None = None) -> list[Explanation]:
+        """`explain` of each text. Faster: all texts are tokenised and scored together.
+
+        Reference: `explain`; equal by test_texts_are_explained_together_as_one_by_one.
+        """
+        flat, lengths = self.cut(self.ids(texts))
+        documents = np.split(flat, np.cumsum(lengths)[:-1])
+        logits = self.model.logits(flat, lengths)  # (N, O)
+        rows = zip(self.tokens(texts), documents, logits, strict=True)
+        return [self.explain_document(*row, label) for row in rows] if texts else []
+
+    def explain_document(
+        self, tokens: Sequence[str], flat: Int32, logits: Float64, label: int | None
+    ) -> Explanation:
+        """`explain` of a document: all of its tokens, row numbers (T,) after cutting, and logits (O,)."""
+        if label is None:
+            label = 1 if len(self.labels) == 2 else int(logits.argmax())
+        column, sign = (label, 1) if len(logits) > 1 else (0, 2 * label - 1)
+        kept = [tokens[position] for position in self.kept_positions(len(tokens), len(flat))]
+        return Explanation(
+            label=self.labels[label],
+            logit=sign * float(logits[column]),
+            bias=sign * float(self.model.bias[column]),
+            contributions=self.contributions(flat, kept, column, sign),
+            tokens=kept,
+            known=int((flat != UNK).sum()),
+            dropped=len(tokens) - len(kept),
+        )
+
+    def kept_positions(self, tokens: int, width: int) -> list[int]:
+        """The positions of the tokens that cutting to `width` keeps."""
+        positions = np.arange(tokens, dtype=np.int32)
+        kept, _ = truncate(positions, np.array([tokens], np.int32), width, self.model.config.keep)
+        positions_kept: list[int] = kept.tolist()
+        return positions_kept
+
+    def contributions(
+        self, flat: Int32, tokens: Sequence[str], column: int, sign: int
+    ) -> list[Contribution] | None:
+        """The contributions of a document's words and n-grams to one logit, strongest first."""
+        separator = " " if self.tokeniser.by_word else ""
+        sums: dict[tuple[int, int], float] = defaultdict(float)
+        try:
+            for start, end, logits in self.model.contributions(flat):
+                sums[start, end] += sign * float(logits[column])
+        except ValueError:  # the pool takes a maximum
+            return None
+        spans = [Contribution(separator.join(tokens[a:b]), a, b, value) for (a, b), value in sums.items()]
+        return sorted(spans, key=lambda span: (-abs(span.value), span.start, span.end))
+
+
+def cleaned(texts: Sequence[str]) -> pa.Array:
+    """Texts as stages.raw cleans them."""
+    return pa.array([clean(text) for text in texts], pa.large_string())
+
+
+def lengths_of(lists: pa.ListArray) -> Int32:
+    """The number of values in each list, (N,)."""
+    return np.diff(np.asarray(lists.offsets))
+
+
+def as_lists(values: pa.Array, lengths: Int32) -> pa.ListArray:
+    """Consecutive values as lists of the given lengths (N,).
+
+    >>> as_lists(pa.array([4, 5, 6]), np.array([0, 2, 1])).to_pylist()
+    [[], [4, 5], [6]]
+    """
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values)
+
+
+def one_word_each(column: pa.Array) -> pa.ListArray:
+    """Each text as a list of one word, for tokenisers that do not split at spaces."""
+    return as_lists(column, np.ones(len(column), np.int32))
