@@ -25,18 +25,21 @@ STAGES = (
     "ids",
     "tensors",
     "embeddings",
+    "agreement",
     "projection",
+    "ngrams",
     "classifier",
+    "ensemble",
     "evaluation",
     "robustness",
     "report",
 )
 
-# Where a document may stand. Embeddings learn from the first and the last; only the first three
-# have labels.
+# The splits of a corpus. Embeddings are trained on the first and the last; only the first three have
+# labels.
 TRAIN, VALIDATION, TEST, UNLABELLED = SPLITS = ("train", "validation", "test", "unlabelled")
 LABELLED = (TRAIN, VALIDATION, TEST)
 
-# Row numbers that mean the same in every vocabulary: nothing, and anything.
+# Row numbers with the same meaning in every vocabulary: padding, and any unknown word.
 PAD, UNK = 0, 1
 PAD_TOKEN, UNK_TOKEN = "<pad>", "<unk>"

@@ -1,4 +1,4 @@
-"""What several tests share: a small corpus, sound params, and a stage run as DVC would run it."""
+"""Shared fixtures: a small corpus, valid params, and a stage run as DVC would run it."""
 
 import inspect
 import os
@@ -21,15 +21,16 @@ DEVICES = ["cpu", pytest.param("cuda", marks=needs_gpu)]
 
 @pytest.fixture(autouse=True)
 def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Each test has a folder of its own for the checkpoints and locks of stages."""
+    """A separate folder for the checkpoints and locks of stages in each test."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     return tmp_path / ".work"
 
 
 @pytest.fixture
 def params() -> Params:
-    """params.yaml as it is shipped, to be changed at will."""
-    return yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    """The contents of the shipped params.yaml, which a test may change."""
+    content: Params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return content
 
 
 @pytest.fixture
@@ -69,11 +70,11 @@ def stage() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
-def refused(ended: subprocess.CompletedProcess[str], *told: str) -> bool:
-    """Whether a run ended with exit code 1 and one line on standard error that tells all of `told`."""
+def refused(ended: subprocess.CompletedProcess[str], *words: str) -> bool:
+    """Whether a run ended with exit code 1 and one line on standard error that contains `words`."""
     line = ended.stderr.rstrip("\n")
     assert ended.returncode == 1, f"exit code {ended.returncode}: {ended.stderr}"
     assert "\n" not in line, f"more than one line: {ended.stderr}"
-    missing = [word for word in told if word not in line]
-    assert not missing, f"{missing} is not told in: {line}"
+    missing = [word for word in words if word not in line]
+    assert not missing, f"{missing} is not in: {line}"
     return True

@@ -57,7 +57,7 @@ def padded(reviews: list[list[int]], width: int) -> Tensor:
 
 @given(reviews=REVIEWS)
 @settings(deadline=None)
-def test_every_pooling_by_definition(reviews: list[list[int]]) -> None:
+def test_every_pooling_equals_its_definition(reviews: list[list[int]]) -> None:
     ids = padded(reviews, 9)
     vectors = model_of().embedding(ids).detach()  # (B, T, D)
     lengths = [len(review) for review in reviews]
@@ -103,7 +103,7 @@ def test_padding_does_not_change_the_logits(reviews: list[list[int]], extra: int
 
 
 @pytest.mark.parametrize("pool", ["mean", "sum", "max", "mean_max", "idf_mean"])
-def test_a_review_without_words_has_the_bias(pool: Pool) -> None:
+def test_the_logits_of_a_review_without_words_are_the_bias(pool: Pool) -> None:
     model = model_of(pool=pool)
     assert torch.equal(model(padded([[]], 3)), model.linear.bias[None])
 
@@ -188,7 +188,7 @@ def test_training_equals_the_simple_model_with_optimisers_of_torch(
     tmp_path: Path, write_params: Callable[..., Path], labels: int, freeze: bool, device: Device
 ) -> None:
     state, metrics = trained(tmp_path, write_params, labels, freeze=freeze, device=device)
-    assert metrics["best_epoch"] == 2  # else the parameters of the first epoch were kept
+    assert metrics["best_epoch"] == 2  # otherwise the parameters of the first epoch were kept
 
     reviews = read_split(tmp_path / "tensors.safetensors", "train")
     train = Batches(reviews, CPU)
@@ -245,7 +245,7 @@ def test_the_linear_layer_has_the_same_bytes_with_all_instruction_sets_of_mkl() 
     assert len(hashes.pop()) == 65
 
 
-def test_the_textbook_preset_turns_everything_off(params: dict[str, Any]) -> None:
+def test_the_textbook_preset_turns_all_additions_off(params: dict[str, Any]) -> None:
     words = (ROOT / "presets/textbook.args").read_text(encoding="utf-8").split()
     prefix = "classifier."
     changed = dict(word.removeprefix(prefix).split("=") for word in words[1::2] if word.startswith(prefix))
@@ -256,9 +256,9 @@ def test_the_textbook_preset_turns_everything_off(params: dict[str, Any]) -> Non
     }
 
 
-# Not max alone: a word that is nowhere the largest has no gradient there, and its moments do not decay.
+# Without max: a word that is never the maximum has no sparse gradient, and its moments do not decay.
 @pytest.mark.parametrize("pool", ["mean", "sum", "mean_max", "idf_mean"])
-def test_a_dense_gradient_trains_as_a_sparse_one(
+def test_dense_and_sparse_gradients_give_the_same_training(
     tmp_path: Path, write_params: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, pool: str
 ) -> None:
     sparse, _ = trained(tmp_path, write_params, 3, noisy=True, pool=pool)
@@ -366,7 +366,7 @@ def test_the_idf_is_that_of_the_train_reviews(tmp_path: Path, write_params: Call
 @pytest.mark.parametrize("labels", [2, 4])
 @pytest.mark.parametrize("init", ["trained", "random"])
 @pytest.mark.parametrize("device", DEVICES)
-def test_it_learns_a_word_that_decides_the_label_with_the_same_bytes_on_two_runs(
+def test_training_learns_a_decisive_word_and_is_deterministic(
     tmp_path: Path, write_params: Callable[..., Path], labels: int, init: str, device: Device
 ) -> None:
     paths = write_inputs(tmp_path, labels)
@@ -404,7 +404,9 @@ def test_frozen_vectors_do_not_change_and_padding_stays_zero(
         assert not state["embedding.weight"][0].any()
 
 
-def test_the_file_has_the_configuration_of_scoring(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+def test_the_file_contains_the_configuration_for_scoring(
+    tmp_path: Path, write_params: Callable[..., Path]
+) -> None:
     trained(tmp_path, write_params, pool="mean_max")
     with safe_open(tmp_path / "classifier.safetensors", "pt") as file:
         assert list(file.metadata()) == ["classifier"]  # the order of several keys is not stable

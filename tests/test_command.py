@@ -25,7 +25,7 @@ if __name__ == "__main__":
 
 
 def ran(folder: Path, body: str, *arguments: str, imports: str = "") -> subprocess.CompletedProcess[str]:
-    """How a script `toy.py` ends whose main does `body` with the paths `source` and `made`."""
+    """Runs a script `toy.py` whose main executes `body` with the paths `source` and `made`."""
     (folder / "toy.py").write_text(SCRIPT.format(imports=imports, body=body), encoding="utf-8")
     return subprocess.run(
         [sys.executable, "toy.py", *arguments],
@@ -37,7 +37,7 @@ def ran(folder: Path, body: str, *arguments: str, imports: str = "") -> subproce
     )
 
 
-def test_main_gets_the_paths_by_name_in_any_order(tmp_path: Path) -> None:
+def test_main_receives_the_paths_by_name_in_any_order(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("kept")
     ended = ran(tmp_path, "made.write_text(source.read_text())", "--made", "b.txt", "--source", "a.txt")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
@@ -55,7 +55,7 @@ def test_pyarrow_alone_does_not_load_pandas(tmp_path: Path) -> None:
     assert (tmp_path / "b.txt").read_text() == "False"
 
 
-def test_who_has_imported_pandas_keeps_it(tmp_path: Path) -> None:
+def test_an_imported_pandas_remains_available(tmp_path: Path) -> None:
     body = "made.write_text(str(pa.table(pd.DataFrame({'a': [1]}))['a'].to_pylist()))"
     ended = ran(tmp_path, body, *PATHS, imports="import pandas as pd, pyarrow as pa")
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -88,7 +88,7 @@ def test_help_names_the_paths(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ("raise Refusal(f'{source}: nothing in it')", "toy: a.txt: nothing in it"),
         ("raise Refusal('two\\nlines,\\r\\n  indented')", "toy: two lines, indented"),
@@ -99,17 +99,17 @@ def test_help_names_the_paths(tmp_path: Path) -> None:
         ("raise MemoryError", "toy: out of memory; a smaller dim"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, body: str, told: str) -> None:
-    assert refused(ran(tmp_path, body, *PATHS), told)
+def test_errors_are_reported_in_one_line(tmp_path: Path, body: str, message: str) -> None:
+    assert refused(ran(tmp_path, body, *PATHS), message)
 
 
-def test_an_interrupted_run_says_what_to_do(tmp_path: Path) -> None:
+def test_an_interrupted_run_is_reported_in_one_line(tmp_path: Path) -> None:
     ended = ran(tmp_path, "raise KeyboardInterrupt", *PATHS)
     assert ended.returncode == 130
     assert ended.stderr == "toy: interrupted; nothing was written, run it again\n"
 
 
-def test_a_mistake_in_the_code_keeps_its_traceback(tmp_path: Path) -> None:
+def test_a_programming_error_keeps_its_traceback(tmp_path: Path) -> None:
     ended = ran(tmp_path, "raise KeyError('a bug')", *PATHS)
     assert ended.returncode == 1
     assert "Traceback" in ended.stderr

@@ -1,4 +1,4 @@
-"""Embeddings: the lecture by hand and against one-hot products, both engines, and the stage's contract."""
+"""Embeddings: the reference by hand and against one-hot products, both engines, and the stage's files."""
 
 import csv
 import os
@@ -72,7 +72,7 @@ def test_negative_sampling_by_hand() -> None:
     assert losses.tolist() == pytest.approx([expected])
 
 
-def test_softmax_by_hand_and_never_of_padding() -> None:
+def test_softmax_by_hand_excludes_padding() -> None:
     output = nn.Embedding.from_pretrained(torch.tensor([[9.0], [1.0], [2.0], [-1.0]]))
     losses = softmax(torch.tensor([[1.0]]), torch.tensor([2]), torch.zeros(1, 0), output)
     scores = np.exp([1.0, 2.0, -1.0])
@@ -109,7 +109,7 @@ def test_words_that_occur_together_become_similar(
 
 @pytest.mark.parametrize("objective", ["skipgram", "cbow"])
 @pytest.mark.parametrize("loss", ["negative_sampling", "softmax"])
-def test_the_textbook_engine_learns_the_same_and_is_deterministic(
+def test_the_textbook_engine_separates_the_kinds_and_is_deterministic(
     tmp_path: Path, objective: str, loss: str
 ) -> None:
     fruit = Run(tmp_path, fruit_and_tools(60))
@@ -126,7 +126,7 @@ def test_the_textbook_engine_learns_the_same_and_is_deterministic(
 
 
 @pytest.mark.parametrize("choices", [{"char_ngrams": {"min": 3, "max": 3, "buckets": 9}}, {"device": "cuda"}])
-def test_the_textbook_engine_refuses_what_it_does_not_support(
+def test_unsupported_parameters_of_the_textbook_engine_are_refused(
     fruit: Run, choices: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embeddings, "prepare", lambda *_: torch.device("cpu"))
@@ -149,7 +149,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.mark.parametrize("objective", ["skipgram", "cbow"])
 def test_both_engines_reach_the_same_loss(sample: Run, objective: str) -> None:
-    """Within the range of five seeds of the fast engine, or as far beside it as it is wide."""
+    """Within the range of five seeds of the fast engine, extended by its width on both sides."""
     choices = {"objective": objective, "epochs": 4, "dim": 16}
     fast = [sample.engine(**choices, seed=seed)[1].rows[-1][1] for seed in range(1, 6)]
     params = engine_params(**choices)
@@ -211,7 +211,7 @@ embeddings.main(*map(pathlib.Path, sys.argv[1:]))
 def test_a_killed_run_resumes_to_the_same_bytes(
     fruit: Run, work_folder: Path, objective: str, device: str
 ) -> None:
-    epochs = {"cpu": 400, "cuda": 100}[device]  # on a text this short a GPU needs longer for an epoch
+    epochs = {"cpu": 400, "cuda": 100}[device]  # an epoch of so short a text takes longer on a GPU
     params = fruit.params(objective=objective, epochs=epochs, device=device)
     embeddings.main(params, *fruit.paths)
     whole = fruit.bytes()
@@ -303,7 +303,7 @@ def test_two_runs_of_the_stage_at_once_are_refused(fruit: Run, work_folder: Path
         (["a b c d e f g"], {"pretrained": "none.vec"}, "embeddings.pretrained: no file 'none.vec'"),
     ],
 )
-def test_what_cannot_be_trained_on_is_refused(
+def test_invalid_parameters_and_texts_are_refused(
     tmp_path: Path, engine: str, texts: list[str], choices: dict[str, object], message: str
 ) -> None:
     run = Run(tmp_path, texts)

@@ -101,7 +101,7 @@ def test_the_temperature_of_overconfident_logits_is_the_factor_of_overconfidence
         assert lowest <= cross_entropy(logits * 3 / (temperature * factor), labels).mean()
 
 
-def test_a_few_correct_predictions_do_not_make_certain() -> None:
+def test_a_few_correct_predictions_do_not_give_certain_probabilities() -> None:
     # Laplace's rule: each of two labels that occur once gets probability 2 / 3.
     labels = np.array([1, 0], np.int32)
     assert temperature_for(np.array([[9.0], [-9.0]]), labels, 2) == pytest.approx(9 / math.log(2), rel=1e-3)
@@ -190,7 +190,7 @@ def test_the_ensemble_is_the_weighted_sum_of_its_parts(
         assert metrics["validation"]["accuracy"] == pytest.approx((predicted == y_true).mean())
 
 
-def test_the_file_has_what_scoring_needs_and_the_same_bytes_on_two_runs(
+def test_the_file_suffices_for_scoring_and_has_the_same_bytes_on_two_runs(
     tmp_path: Path, write_params: Callable[..., Path]
 ) -> None:
     paths = write_parts(tmp_path)
@@ -238,7 +238,7 @@ def test_without_ngrams_the_ensemble_is_the_classifier(
         assert (logits_on(model, paths[0]) == logits_on(words, paths[0])).all()
 
 
-def test_validation_reviews_of_one_label_decide_nothing(
+def test_nothing_is_fitted_on_validation_reviews_of_one_label(
     tmp_path: Path, write_params: Callable[..., Path]
 ) -> None:
     paths = write_parts(tmp_path)
@@ -253,9 +253,7 @@ def test_validation_reviews_of_one_label_decide_nothing(
         assert (decided == (1.0, 0.5, 0.5, 0.5)) == (occurring == 1)
 
 
-def test_parts_that_do_not_belong_together_are_refused(
-    tmp_path: Path, write_params: Callable[..., Path]
-) -> None:
+def test_parts_of_different_runs_are_refused(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     paths = write_parts(tmp_path, vocabulary="1" * 64)
     with pytest.raises(Refusal, match=r"ngrams.safetensors: has another vocabulary than .*dvc repro"):
         ensemble.main(write_params(), *paths)

@@ -1,4 +1,4 @@
-"""The model in numpy: its logits against torch's, contributions, and files of something else."""
+"""The model in numpy: logits against torch, contributions and invalid files."""
 
 import json
 from collections.abc import Callable
@@ -112,7 +112,7 @@ def test_a_maximum_has_no_contributions(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_documents_without_words_have_the_bias_and_no_documents_no_logits(pool: Pool) -> None:
+def test_empty_documents_have_the_bias_and_no_documents_give_no_logits(pool: Pool) -> None:
     model = a_model(3, pool, {})
     assert (model.logits(*flat_of([[], [1], []]))[[0, 2]] == model.bias).all()
     assert model.logits(*flat_of([])).shape == (0, 3)
@@ -172,7 +172,7 @@ OTHER_FILES: dict[str, tuple[dict[str, NDArray[Any]], Any]] = {
 
 
 @pytest.mark.parametrize("name", OTHER_FILES)
-def test_files_of_something_else_are_refused(tmp_path: Path, name: str) -> None:
+def test_safetensors_files_with_other_contents_are_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / "a.safetensors"
     save_file(VALID, path, {"model": json.dumps(CONFIG)})
     assert Model.load(path).bias.tolist() == [0]
@@ -183,7 +183,7 @@ def test_files_of_something_else_are_refused(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no", b"\x08\0\0\0\0\0\0\0{}      "])
-def test_bytes_of_something_else_are_refused(tmp_path: Path, content: bytes) -> None:
+def test_files_that_are_not_safetensors_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "b.safetensors"
     path.write_bytes(content)
     loads: list[Callable[[Path], Any]] = [Model.load, WordModel.from_classifier]
@@ -193,7 +193,7 @@ def test_bytes_of_something_else_are_refused(tmp_path: Path, content: bytes) -> 
 
 
 @pytest.mark.parametrize("name", ["other tensors", "no metadata", "a wrong width", "metadata of the model"])
-def test_classifier_files_of_something_else_are_refused(tmp_path: Path, name: str) -> None:
+def test_invalid_classifier_files_are_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / "classifier.safetensors"
     config = ClassifierConfig(vocabulary="0" * 64, width=None, keep="head", pool="mean").model_dump_json()
     arrays = arrays_of(a_classifier())

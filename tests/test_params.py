@@ -1,6 +1,7 @@
-"""Params: YAML as DVC reads it, and a wrong key or value told in one line."""
+"""Params: YAML as DVC reads it; a wrong, renamed or missing key is reported in one line."""
 
 import math
+import re
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +16,16 @@ from pydantic import Field
 
 from stages import STAGES
 from stages.lib.command import Refusal
-from stages.lib.params import Loader, Section, check, nearest, read_params, read_yaml
+from stages.lib.params import (
+    REMOVED,
+    RENAMED,
+    Loader,
+    Section,
+    check,
+    nearest,
+    read_params,
+    read_yaml,
+)
 from stages.raw import Params as RawParams
 from tests.conftest import ROOT, refused
 
@@ -92,28 +102,30 @@ def keys_in(content: object) -> set[object]:
         ("naïve 映画", "naïve 映画"),
     ],
 )
-def test_a_scalar_is_what_yaml_1_2_says(tmp_path: Path, scalar: str, value: object) -> None:
-    found = read_yaml(written(tmp_path, f"a: {scalar}\n"))["a"]
-    assert (type(found), found) == (type(value), value)
+def test_scalars_follow_yaml_1_2(tmp_path: Path, scalar: str, value: object) -> None:
+    result = read_yaml(written(tmp_path, f"a: {scalar}\n"))["a"]
+    assert (type(result), result) == (type(value), value)
 
 
 @pytest.mark.parametrize("scalar", [".nan", ".NaN", ".NAN"])
-def test_not_a_number_is_read_in_every_spelling_of_yaml_1_2(scalar: str) -> None:
-    found = yaml.load(scalar, Loader)
-    assert isinstance(found, float)
-    assert math.isnan(found)
+def test_nan_is_read_in_every_spelling_of_yaml_1_2(scalar: str) -> None:
+    result = yaml.load(scalar, Loader)
+    assert isinstance(result, float)
+    assert math.isnan(result)
 
 
 @given(number=st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False)))
 @settings(deadline=None)
-def test_a_number_as_python_writes_it_is_read_as_that_number(number: float) -> None:
-    found = yaml.load(f"a: {number!r}", Loader)["a"]
-    assert (type(found), found) == (type(number), number)
+def test_a_number_written_by_python_is_read_back(number: float) -> None:
+    result = yaml.load(f"a: {number!r}", Loader)["a"]
+    assert (type(result), result) == (type(number), number)
 
 
 @given(text=st.text(max_size=30))
 @settings(deadline=None)
-def test_any_text_is_a_mapping_or_a_refusal(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_any_text_is_read_as_a_mapping_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
     path = written(tmp_path_factory.getbasetemp(), text)
     with suppress(Refusal):
         assert isinstance(read_yaml(path), dict)
@@ -122,8 +134,8 @@ def test_any_text_is_a_mapping_or_a_refusal(tmp_path_factory: pytest.TempPathFac
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("a: 1\nb: 2\na: 3\n", "not valid YAML: a stands there twice(.|\n)*line 1"),
-        ("raw: {test: 0.1, test: 0.2}\n", "not valid YAML: test stands there twice"),
+        ("a: 1\nb: 2\na: 3\n", "not valid YAML: the key a occurs twice(.|\n)*line 1"),
+        ("raw: {test: 0.1, test: 0.2}\n", "not valid YAML: the key test occurs twice"),
         ("a: [1\n", "not valid YAML"),
         ("a: b: c\n", "not valid YAML"),
         ("\ta: 1\n", "not valid YAML"),
@@ -142,7 +154,7 @@ def test_broken_yaml_is_refused(tmp_path: Path, text: str, match: str) -> None:
         read_yaml(written(tmp_path, text))
 
 
-def test_the_same_key_in_two_sections_is_no_duplicate(tmp_path: Path) -> None:
+def test_the_same_key_in_two_sections_is_not_a_duplicate(tmp_path: Path) -> None:
     assert read_yaml(written(tmp_path, "a: {lr: 1}\nb: {lr: 2}\n")) == {"a": {"lr": 1}, "b": {"lr": 2}}
 
 
@@ -151,13 +163,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_yaml(tmp_path / "params.yaml")
 
 
-def test_a_file_that_is_not_utf8_is_told_with_the_byte(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf8_is_refused_with_the_position_of_the_byte(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_bytes("a: naïve\n".encode("latin-1"))
     with pytest.raises(Refusal, match="not UTF-8 at byte 5"):
         read_yaml(tmp_path / "params.yaml")
 
 
-def test_a_sound_section_is_read_as_it_stands() -> None:
+def test_a_valid_section_is_read_unchanged() -> None:
     assert toy().model_dump() == {**SOUND, "inner": None}
     assert toy(inner={"word": "w"}).inner == Inner(word="w")
 
@@ -186,7 +198,7 @@ def test_a_sound_section_is_read_as_it_stands() -> None:
         ({"inner": {"other": 1}}, r"toy\.inner\.word: missing; .*(str|text)"),
     ],
 )
-def test_a_wrong_key_or_value_is_told_with_its_place_and_what_is_allowed(
+def test_a_wrong_key_or_value_is_reported_with_its_path_and_the_allowed_values(
     changed: dict[str, object], match: str
 ) -> None:
     with pytest.raises(Refusal, match=rf"^params\.yaml: {match}"):
@@ -194,29 +206,29 @@ def test_a_wrong_key_or_value_is_told_with_its_place_and_what_is_allowed(
 
 
 @pytest.mark.parametrize("key", SOUND)
-def test_a_missing_key_is_named_and_never_filled_in(key: str) -> None:
+def test_a_missing_key_is_named_and_has_no_default(key: str) -> None:
     with pytest.raises(Refusal, match=rf"^params\.yaml: toy\.{key}: missing; add it"):
         check(Toy, {name: value for name, value in SOUND.items() if name != key}, "params.yaml: toy")
 
 
-def test_a_misspelt_key_is_told_before_the_one_it_leaves_missing() -> None:
+def test_a_misspelt_key_is_reported_before_the_missing_one() -> None:
     with pytest.raises(Refusal, match=r"toy\.epoch: unknown parameter; did you mean epochs\?"):
         check(Toy, {"epoch" if key == "epochs" else key: value for key, value in SOUND.items()}, "toy")
 
 
 @given(number=st.integers(1, 10**9))
 @settings(deadline=None)
-def test_a_whole_number_will_do_where_a_fraction_is_wanted(number: int) -> None:
+def test_an_integer_is_accepted_for_a_float(number: int) -> None:
     assert toy(lr=number).lr == number
 
 
 @pytest.mark.parametrize("content", [None, 3, [1], "words"])
-def test_a_section_that_holds_no_keys_is_told_those_wanted(content: object) -> None:
-    with pytest.raises(Refusal, match=r"toy: found .*, wanted the keys epochs, lr, name"):
+def test_a_section_without_keys_is_refused_with_the_expected_keys(content: object) -> None:
+    with pytest.raises(Refusal, match=r"toy: found .*, expected the keys epochs, lr, name"):
         check(Toy, content, "toy")
 
 
-def test_a_section_cannot_be_changed_once_read() -> None:
+def test_a_section_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         toy().epochs = 3  # type: ignore[misc]
 
@@ -227,10 +239,10 @@ def test_a_section_cannot_be_changed_once_read() -> None:
         ("rwa: {}\nraw: {}\n", r"unknown section 'rwa'; did you mean raw\? Allowed: corpus, raw, tokens"),
         ("7: {}\nraw: {}\n", "unknown section 7; Allowed: corpus, raw"),
         ("corpus: sample\n", "section 'raw' is missing; allowed keys: validation, test, salt, checksum"),
-        ("raw:\n", "raw: found None, wanted the keys validation, test, salt, checksum"),
+        ("raw:\n", "raw: found None, expected the keys validation, test, salt, checksum"),
     ],
 )
-def test_a_wrong_section_is_told_with_those_there_are(tmp_path: Path, text: str, match: str) -> None:
+def test_a_wrong_section_is_reported_with_the_allowed_ones(tmp_path: Path, text: str, match: str) -> None:
     with pytest.raises(Refusal, match=match):
         read_params(written(tmp_path, text), "raw", RawParams)
 
@@ -246,7 +258,7 @@ def test_a_wrong_section_is_told_with_those_there_are(tmp_path: Path, text: str,
         ({"slat": "x"}, r"raw\.slat: unknown parameter; did you mean salt\?"),
     ],
 )
-def test_raws_own_section_is_held_to_its_bounds(
+def test_the_bounds_of_raw_are_checked(
     write_params: Callable[..., Path], raw: dict[str, object], match: str
 ) -> None:
     with pytest.raises(Refusal, match=match):
@@ -269,15 +281,39 @@ def test_the_shipped_file_has_a_section_for_each_stage_and_no_other() -> None:
     assert list(read_yaml(ROOT / "params.yaml")) == ["corpus", *STAGES]
 
 
-def test_no_key_bears_a_name_that_dvcs_run_cache_ignores() -> None:
+def test_no_key_has_a_name_that_the_run_cache_of_dvc_ignores() -> None:
     assert not keys_in(read_yaml(ROOT / "params.yaml")) & {"size", "nfiles"}
 
 
-def test_our_yaml_and_pyyaml_agree_about_the_shipped_file(params: dict[str, Any]) -> None:
+def test_the_loader_and_pyyaml_agree_about_the_shipped_file(params: dict[str, Any]) -> None:
     assert read_yaml(ROOT / "params.yaml") == params
 
 
-def test_the_nearest_word_is_told_first_and_then_all() -> None:
+def test_the_nearest_name_is_suggested_before_all_names() -> None:
     assert nearest("windw", ["dim", "window"]) == "; did you mean window? Allowed: dim, window"
     assert nearest("zzz", ["dim", "window"]) == "; Allowed: dim, window"
     assert nearest("zzz", []) == ""
+
+
+@pytest.mark.parametrize("old", [*RENAMED, *REMOVED])
+def test_a_parameter_of_an_earlier_version_is_refused_with_its_new_name(
+    tmp_path: Path, params: dict[str, Any], old: str
+) -> None:
+    section, key = old.split(".")
+    params[section][key] = None
+    path = written(tmp_path, yaml.safe_dump(params, sort_keys=False))
+    expected = f"{old} was renamed; use {RENAMED[old]}" if old in RENAMED else f"{old} was removed; delete it"
+    with pytest.raises(Refusal, match=re.escape(f"params.yaml: {expected}")):
+        read_params(path, "raw", RawParams)
+
+
+def test_a_file_of_an_earlier_version_is_refused_with_the_first_renamed_parameter(tmp_path: Path) -> None:
+    text = "raw: {}\ntokens: {subwords: 1}\nclassifier: {batch: 1, blend: 2}\n"
+    with pytest.raises(Refusal, match=r"tokens\.subwords was renamed; use tokens\.bpe_pieces"):
+        read_params(written(tmp_path, text), "raw", RawParams)
+
+
+def test_new_names_of_parameters_exist(params: dict[str, Any]) -> None:
+    for new in RENAMED.values():
+        section, _, key = new.partition(" ")[0].partition(".")
+        assert new.startswith("the section ngrams") or key in params[section]

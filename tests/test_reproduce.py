@@ -1,4 +1,4 @@
-"""The true pipeline, run by DVC on a tiny corpus in a copy of this repository."""
+"""The whole pipeline, run by DVC on a tiny corpus in a copy of this repository."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ LEFT_OUT = shutil.ignore_patterns(
 
 
 def tiny_corpus() -> str:
-    """Forty reviews, some of them empty or of nothing but unknown words."""
+    """Forty reviews, some of them empty or with unknown words only."""
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(["text", "label"])
@@ -75,6 +75,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     (corpus / "reviews.csv").write_text(tiny_corpus(), encoding="utf-8")
     source = "origin: a test\nlicence: none\nfile: reviews.csv\ncolumns: {text: text, label: label}\n"
     (corpus / "source.yaml").write_text(source, encoding="utf-8")
+    (folder / "data/wordsets/judged.txt").write_text("lovely warm 8\nlovely loud 2\nhollow loud 6\n")
     params = (folder / "params.yaml").read_text(encoding="utf-8")
     for old, new in (
         ("corpus: sample", "corpus: tiny"),
@@ -96,7 +97,7 @@ def test_a_second_repro_runs_nothing(copy: Copy) -> None:
     assert copy.ran("repro") == []
 
 
-def test_a_forced_repro_leaves_every_byte_as_it_was_on_a_processor_of_narrower_instructions(
+def test_a_forced_repro_gives_the_same_bytes_on_a_processor_with_narrower_instructions(
     copy: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = copy.results()
@@ -107,37 +108,51 @@ def test_a_forced_repro_leaves_every_byte_as_it_was_on_a_processor_of_narrower_i
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="its kernels are of x86-64")
-def test_blas_is_that_of_one_processor_and_one_thread_whatever_is_there() -> None:
+def test_blas_uses_the_kernels_of_one_processor_and_one_thread() -> None:
     look = (
         "import json, stages, numpy, scipy.linalg, threadpoolctl;"
         "print(json.dumps(threadpoolctl.threadpool_info()))"
     )
-    asked = os.environ | {"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_NUM_THREADS": "2"}
-    told = subprocess.run(
-        [sys.executable, "-c", look], cwd=ROOT, env=asked, capture_output=True, text=True, check=True
+    environment = os.environ | {"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_NUM_THREADS": "2"}
+    printed = subprocess.run(
+        [sys.executable, "-c", look], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     ).stdout
-    blas = [pool for pool in json.loads(told) if pool["internal_api"] == "openblas"]
+    blas = [pool for pool in json.loads(printed) if pool["internal_api"] == "openblas"]
     assert len(blas) == 2  # numpy's and scipy's
     assert {(pool["architecture"], pool["num_threads"]) for pool in blas} == {("Haswell", 1)}
 
 
-def test_a_longer_rectangle_does_not_train_the_embeddings_again(copy: Copy) -> None:
-    ran = copy.ran("exp", "run", "--name", "longer", "-S", "tensors.max_length=30")
-    assert ran == ["tensors", "classifier", "evaluation", "robustness", "report"]
+AFTER_ENSEMBLE = ["evaluation", "robustness", "report"]
 
 
-def test_another_learning_rate_runs_the_classifier_and_what_follows(copy: Copy) -> None:
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("tensors.max_length=30", ["tensors", "ngrams", "classifier", "ensemble", *AFTER_ENSEMBLE]),
+        ("agreement.words=[film]", ["agreement", "report"]),
+        ("agreement.wordsets=[judged.txt]", ["agreement", "report"]),
+        ("ngrams.l2=1", ["ngrams", "ensemble", *AFTER_ENSEMBLE]),
+        ("classifier.lr=0.01", ["classifier", "ensemble", *AFTER_ENSEMBLE]),
+        ("ensemble.weights=0.25", ["ensemble", *AFTER_ENSEMBLE]),
+    ],
+)
+def test_a_changed_parameter_runs_its_stage_and_the_stages_that_read_its_output(
+    copy: Copy, change: str, expected: list[str]
+) -> None:
     copy.run("git", "checkout", "--", ".")
     copy.ran("checkout")
-    ran = copy.ran("exp", "run", "--name", "faster", "-S", "classifier.lr=0.01")
-    assert ran == ["classifier", "evaluation", "robustness", "report"]
+    name = change.partition("=")[0].replace(".", "-")
+    assert copy.ran("exp", "run", "--name", name, "-S", change) == expected
+
+
+def test_an_experiment_is_listed_with_its_parameter_and_metrics(copy: Copy) -> None:
     shown = copy.run(sys.executable, "-m", "dvc", "exp", "show", "--csv")
-    row = next(row for row in csv.DictReader(shown.splitlines()) if row["Experiment"] == "faster")
+    row = next(row for row in csv.DictReader(shown.splitlines()) if row["Experiment"] == "classifier-lr")
     assert row["classifier.lr"] == "0.01"
-    assert 0 <= float(row["classifier.accuracy"]) <= 1
+    assert 0 <= float(row["ensemble.accuracy"]) <= 1
 
 
-def test_empty_and_unknown_texts_come_out_with_a_probability(copy: Copy) -> None:
+def test_empty_and_unknown_texts_get_a_probability(copy: Copy) -> None:
     import pandas as pd
 
     raw = pd.read_parquet(copy.folder / "data/raw.parquet")
@@ -146,7 +161,7 @@ def test_empty_and_unknown_texts_come_out_with_a_probability(copy: Copy) -> None
     assert len(table) == (raw["split"] == "test").sum()
 
 
-def test_git_and_dvc_have_every_file_in_keeping(copy: Copy) -> None:
+def test_every_file_is_tracked_by_git_or_dvc(copy: Copy) -> None:
     for stage in STAGES:
         assert (copy.folder / f"metrics/{stage}.{'html' if stage == 'report' else 'json'}").is_file()
     assert copy.run("git", "ls-files", "--others", "--exclude-standard").split() == []

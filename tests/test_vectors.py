@@ -1,4 +1,4 @@
-"""Vectors: the files of other programs, read as a stream and written so that they read them."""
+"""Vectors: reading and writing the file formats of other programs."""
 
 import re
 import struct
@@ -32,12 +32,12 @@ def table_of(rows: int, dim: int = 2) -> vectors.Float32:
 
 
 def read(folder: Path, content: bytes, *words: str, dim: int = 2) -> list[list[float]]:
-    """The vectors of `words` in a file; nines where there is none."""
-    path = folder / "vectors.bin.txt"  # the name tells nothing
+    """The vectors of `words` in a file, 9 for words without a vector."""
+    path = folder / "vectors.bin.txt"  # the format does not depend on the name
     path.write_bytes(content)
     table = table_of(len(words), dim)
-    found = read_vectors(path, {word: row for row, word in enumerate(words)}, table)
-    assert found == len(words) - int((table == 9).all(1).sum())
+    result = read_vectors(path, {word: row for row, word in enumerate(words)}, table)
+    assert result == len(words) - int((table == 9).all(1).sum())
     return table.tolist()
 
 
@@ -59,12 +59,12 @@ def read(folder: Path, content: bytes, *words: str, dim: int = 2) -> list[list[f
     ],
 )
 @pytest.mark.parametrize("block", [1, 7, 1 << 22])
-def test_every_format_is_read_by_hand(
+def test_vectors_of_every_format_are_read(
     tmp_path: Path, content: bytes, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vectors, "BLOCK", block)
-    wanted = np.array([[2, 0.3], [9, 9], [0.5, -1], [4, 5]], np.float32)
-    assert read(tmp_path, content, "of", "absent", "the", "and") == wanted.tolist()
+    expected = np.array([[2, 0.3], [9, 9], [0.5, -1], [4, 5]], np.float32)
+    assert read(tmp_path, content, "of", "absent", "the", "and") == expected.tolist()
 
 
 def test_the_first_of_several_vectors_is_used(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_word_of_glove_may_have_spaces(tmp_path: Path) -> None:
     assert read(tmp_path, b". . . 3 4\nthe 1 2\n", "the") == [[1, 2]]
 
 
-def test_bytes_that_are_not_utf8_are_another_word(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_match_no_word(tmp_path: Path) -> None:
     assert read(tmp_path, b"\xff\xfe 1 2\n\xc3 3 4\n\x85 5 6\nthe 7 8\n", "the", "�") == [[7, 8], [9, 9]]
 
 
@@ -86,7 +86,7 @@ def test_the_numbers_of_other_words_are_not_parsed(tmp_path: Path) -> None:
     assert read(tmp_path, b"the 1 2\nof x nan\n", "the") == [[1, 2]]
 
 
-def test_a_word_with_white_space_is_found_as_it_is_written(tmp_path: Path) -> None:
+def test_a_word_with_white_space_is_matched_by_its_spelling(tmp_path: Path) -> None:
     assert read(tmp_path, "▁ 1 2\na▁b 3 4\n".encode(), " ", "a b") == [[1, 2], [3, 4]]
     assert read(tmp_path, "▁ 1 2\n▁▁ 3 4\n".encode(), " ", "▁") == [[3, 4], [1, 2]]
 
@@ -138,7 +138,7 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, content: bytes, messa
     assert "\n" not in str(refusal.value)
 
 
-def test_a_file_that_is_one_long_line_is_not_read_whole(
+def test_a_file_of_one_long_line_is_not_read_completely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vectors, "MAX_LINE", 100)
@@ -149,7 +149,7 @@ def test_a_file_that_is_one_long_line_is_not_read_whole(
         read(tmp_path, b"2 2\n" + packed("the", 1, 2) + b"x" * 1000, "the")
 
 
-def test_words_are_spelt_without_white_space_as_worked_by_hand() -> None:
+def test_spellings_without_white_space_by_hand() -> None:
     assert spelled(["film", " ", "a\tb", "▁film", ""]) == ["film", "▁", "a▁b", "▁film", "▁▁"]
     assert spelled(["\u00a0", "\u2003", "▁"]) == ["▁▁", "▁▁▁", "▁"]
 
@@ -163,20 +163,20 @@ def test_spellings_are_distinct_and_most_are_unchanged(words: list[str]) -> None
         assert form == word or word.split() != [word]
 
 
-def test_files_are_written_as_worked_by_hand(tmp_path: Path) -> None:
+def test_written_files_by_hand(tmp_path: Path) -> None:
     table = np.array([[0.1, -0.0], [1e-5, 3]], np.float32)
     write_word2vec(tmp_path / "a.vec", ["é", "a b"], table, binary=False)
     assert (tmp_path / "a.vec").read_bytes() == "2 2\né 0.1 -0.0\na▁b 0.00001 3.0\n".encode()
     write_word2vec(tmp_path / "a.bin", ["é", "a b"], table, binary=True)
-    wanted = b"2 2\n" + packed("é", 0.1, -0.0) + packed("a▁b", 1e-5, 3)
-    assert (tmp_path / "a.bin").read_bytes() == wanted
+    expected = b"2 2\n" + packed("é", 0.1, -0.0) + packed("a▁b", 1e-5, 3)
+    assert (tmp_path / "a.bin").read_bytes() == expected
 
 
 def fail_half_way(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_written_completely_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_text("old")
     with pytest.raises(ValueError, match="1 words, but 2 vectors"):
         write_word2vec(tmp_path / "a", ["one"], table_of(2), binary=False)
@@ -193,11 +193,11 @@ def matrix(rows: Sequence[Sequence[float]]) -> vectors.Float32:
 @BINARY
 @given(words=WORDS, dim=st.integers(1, 5), data=st.data())
 @settings(deadline=None)
-def test_what_is_written_is_read_again_bit_for_bit(
+def test_written_vectors_are_read_back_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, binary: bool, words: list[str], dim: int, data: st.DataObject
 ) -> None:
     rows = st.lists(st.lists(FLOAT, min_size=dim, max_size=dim), min_size=len(words), max_size=len(words))
-    # A row of zeros: one short vector in binary could pass for text.
+    # A single short vector in binary could be read as text, hence the row of zeros.
     words, table = [*words, "zeros"], matrix([*data.draw(rows), [0] * dim])
     path = tmp_path_factory.mktemp("vectors") / "a"
     write_word2vec(path, words, table, binary)
@@ -209,7 +209,7 @@ def test_what_is_written_is_read_again_bit_for_bit(
 @BINARY
 @given(words=WORDS, data=st.data())
 @settings(deadline=None, max_examples=30)
-def test_gensim_reads_the_same(
+def test_gensim_reads_the_written_vectors(
     tmp_path_factory: pytest.TempPathFactory, binary: bool, words: list[str], data: st.DataObject
 ) -> None:
     models = pytest.importorskip("gensim.models", reason="gensim, the oracle, is not installed")
@@ -223,7 +223,7 @@ def test_gensim_reads_the_same(
 
 
 @BINARY
-def test_what_gensim_writes_is_read(tmp_path: Path, binary: bool) -> None:
+def test_files_of_gensim_are_read(tmp_path: Path, binary: bool) -> None:
     models = pytest.importorskip("gensim.models", reason="gensim, the oracle, is not installed")
     table = np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32)
     peer = models.KeyedVectors(7)

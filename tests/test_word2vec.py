@@ -1,4 +1,4 @@
-"""The engine of word2vec: equal to the reference in the stage; each addition to the paper by itself."""
+"""The engine of word2vec: equality to the reference in the stage, and each addition to the paper."""
 
 import threading
 from collections.abc import Iterator
@@ -178,7 +178,7 @@ def test_gradients_equal_autograd_of_the_reference(
 
 @both_objectives
 def test_shared_noise_has_the_expected_gradient_of_noise_per_prediction(objective: Objective) -> None:
-    """K words drawn for each prediction are in the mean what all shared words are with equal weights."""
+    """On average, K words drawn for each prediction equal all shared words with equal weights."""
     negatives, window, length = 5, 2, 4
     example = random_example(23, window, 2, 3, seed=7)
     predictions = OBJECTIVES[objective](blocks_of(example, window, length, group=3))
@@ -267,7 +267,7 @@ def test_a_replay_equals_the_captured_operations(
     first, second = (
         random_step(objective, n, 2, 2, cap, rate, device) for n, rate in ((1, -0.5), (2, -0.25))
     )
-    if device == "cuda":  # a graph is of its own tables only
+    if device == "cuda":  # a graph is bound to its tables
         second = second._replace(table=first.table, out=first.out)
     assert (second.step.target_scale is None) == (cap == 1e9)
     before = first.table.clone(), first.out.clone()
@@ -357,7 +357,7 @@ def test_subsampling_keeps_the_order_and_the_documents() -> None:
     assert kept_lengths.tolist() == [2, 0, 1]
 
 
-def test_noise_is_drawn_by_count_to_a_power_and_never_padding() -> None:
+def test_noise_is_drawn_by_count_to_a_power_and_excludes_padding() -> None:
     table = noise_table(torch.tensor([0, 16, 81, 256]), 0.75)
     fractions = torch.bincount(table, minlength=4) / len(table)
     assert torch.allclose(fractions, torch.tensor([0, 8, 27, 64]) / 99, atol=1e-5)
@@ -538,7 +538,7 @@ def test_rounds_resume_at_any_position(fruit: Run) -> None:
         assert all(torch.equal(a, b) for a, b in zip(rest[0][2:], text[2:], strict=True))
 
 
-def test_a_softmax_with_more_words_than_cells_is_the_same(fruit: Run) -> None:
+def test_a_softmax_in_parts_gives_the_same_result(fruit: Run) -> None:
     whole, _ = fruit.engine(loss="softmax")
     parts, _ = fruit.engine(replace(settings_for("skipgram", "cpu"), softmax_cells=1), loss="softmax")
     assert torch.allclose(parts, whole, atol=1e-5)

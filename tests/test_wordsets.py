@@ -1,4 +1,4 @@
-"""Word sets: files of people's judgements, and how well vectors agree with them."""
+"""Word sets: files of human judgements, and the agreement of vectors with them."""
 
 import re
 from pathlib import Path
@@ -49,14 +49,14 @@ def shared(name: str) -> Path:
         "\ufefflove sex 6.77\nTiger cat 7.0\n",
     ],
 )
-def test_a_similarity_set_reads_as_worked_by_hand(tmp_path: Path, text: str) -> None:
+def test_similarity_sets_are_read_in_every_format(tmp_path: Path, text: str) -> None:
     assert read_wordset(written(tmp_path, text)) == Similarity([("love", "sex"), ("Tiger", "cat")], [6.77, 7])
 
 
 def test_a_cell_between_tabs_may_have_spaces_and_commas(tmp_path: Path) -> None:
     text = "New York\tParis, France\t3\n:)\t:(\t1\n"
-    wanted = Similarity([("New York", "Paris, France"), (":)", ":(")], [3, 1])
-    assert read_wordset(written(tmp_path, text)) == wanted
+    expected = Similarity([("New York", "Paris, France"), (":)", ":(")], [3, 1])
+    assert read_wordset(written(tmp_path, text)) == expected
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ def test_a_cell_between_tabs_may_have_spaces_and_commas(tmp_path: Path) -> None:
         "Athens\tGreece\tOslo\tNorway\nboy\tgirl\the\tshe\n: at the end",
     ],
 )
-def test_an_analogy_set_reads_as_worked_by_hand(tmp_path: Path, text: str) -> None:
-    wanted = Analogies([("Athens", "Greece", "Oslo", "Norway"), ("boy", "girl", "he", "she")])
-    assert read_wordset(written(tmp_path, text)) == wanted
+def test_analogy_sets_are_read_in_every_format(tmp_path: Path, text: str) -> None:
+    expected = Analogies([("Athens", "Greece", "Oslo", "Norway"), ("boy", "girl", "he", "she")])
+    assert read_wordset(written(tmp_path, text)) == expected
 
 
 def test_a_number_under_a_heading_is_a_word(tmp_path: Path) -> None:
-    wanted = Analogies([("one", "1", "two", "2"), ("one", "two", "1", "2")])
-    assert read_wordset(written(tmp_path, ": figures\none 1 two 2\none two 1 2\n")) == wanted
+    expected = Analogies([("one", "1", "two", "2"), ("one", "two", "1", "2")])
+    assert read_wordset(written(tmp_path, ": figures\none 1 two 2\none two 1 2\n")) == expected
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, text: str | bytes, me
     assert "\n" not in str(refusal.value)
 
 
-def test_agreement_as_worked_by_hand() -> None:
+def test_agreement_by_hand() -> None:
     # Cosines fall from b to d; people put c before b: ranks 3 2 1 against 2 3 1.
     pairs = Similarity([("a", "b"), ("A", "c"), ("d", "a"), ("a", "z")], [5, 6, 1, 9])
     assert measure(pairs, NUMBER, PLANE) == {"spearman": pytest.approx(0.5), "pairs": 3, "covered": 0.75}
@@ -144,7 +144,7 @@ def test_an_undefined_correlation_is_left_out(
     assert result == {"pairs": known, "covered": known / len(pairs)}
 
 
-def test_a_vector_of_zeros_makes_no_nan() -> None:
+def test_a_vector_of_zeros_does_not_give_nan() -> None:
     table = PLANE * np.array([[1], [1], [1], [0]], np.float32)
     pairs = Similarity([("a", "b"), ("a", "c"), ("a", "d")], [3, 2, 1])
     assert measure(pairs, NUMBER, table)["spearman"] == pytest.approx(1)
@@ -154,22 +154,22 @@ FIGURES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, 
 
 
 @given(figures=FIGURES)
-def test_spearman_equals_scipys(figures: list[tuple[int, int]]) -> None:
+def test_spearman_equals_scipy(figures: list[tuple[int, int]]) -> None:
     one, other = np.array(figures, float).T
-    found = spearman(one, other)
+    actual = spearman(one, other)
     if len(set(one)) < 2 or len(set(other)) < 2:
-        assert found is None
+        assert actual is None
     else:
-        assert found == pytest.approx(spearmanr(one, other).statistic, abs=1e-12)
+        assert actual == pytest.approx(spearmanr(one, other).statistic, abs=1e-12)
 
 
-# woman - man = queen - king; "odd" lies on the other side of the king.
+# woman - man = queen - king; "odd" is on the opposite side of "king".
 ROYAL = {"man": [1, 0, 0], "woman": [1, 1, 0], "king": [1, 0, 2], "queen": [1, 1, 2], "odd": [1, -1, 2]}
 ROYAL_NUMBER = {word: n for n, word in enumerate(ROYAL)}
 ROYAL_TABLE = np.array(list(ROYAL.values()), np.float32)
 
 
-def test_analogies_as_worked_by_hand() -> None:
+def test_analogies_by_hand() -> None:
     questions = Analogies(
         [
             ("man", "woman", "king", "queen"),
@@ -226,36 +226,36 @@ def test_the_result_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(("name", "pairs"), [(WORDSIM, 353), (SIMLEX, 999)])
 def test_published_similarity_sets_are_read(name: str, pairs: int) -> None:
-    found = read_wordset(shared(name))
-    assert isinstance(found, Similarity)
-    assert len(found.pairs) == len(found.scores) == pairs
-    assert all(0 <= score <= 10 for score in found.scores)
+    actual = read_wordset(shared(name))
+    assert isinstance(actual, Similarity)
+    assert len(actual.pairs) == len(actual.scores) == pairs
+    assert all(0 <= score <= 10 for score in actual.scores)
 
 
 def test_published_analogies_are_read() -> None:
-    found = read_wordset(shared(GOOGLE))
-    assert isinstance(found, Analogies)
-    assert len(found.questions) == 8869
-    assert found.questions[0] == ("Athens", "Greece", "Baghdad", "Iraq")
+    actual = read_wordset(shared(GOOGLE))
+    assert isinstance(actual, Analogies)
+    assert len(actual.questions) == 8869
+    assert actual.questions[0] == ("Athens", "Greece", "Baghdad", "Iraq")
 
 
 @pytest.mark.parametrize("name", [WORDSIM, SIMLEX])
-def test_gensim_finds_the_same_similarity(name: str) -> None:
+def test_similarity_equals_gensim(name: str) -> None:
     models = pytest.importorskip("gensim.models", reason="gensim, the oracle, is not installed")
     path = shared(name)
-    found = read_wordset(path)
-    assert isinstance(found, Similarity)
-    words = list(dict.fromkeys(word.lower() for pair in found.pairs for word in pair))[::2]
+    actual = read_wordset(path)
+    assert isinstance(actual, Similarity)
+    words = list(dict.fromkeys(word.lower() for pair in actual.pairs for word in pair))[::2]
     table = np.random.default_rng(0).normal(size=(len(words), 20)).astype(np.float32)
     peer = models.KeyedVectors(20)
     peer.add_vectors(words, table)
     _, correlation, missing = peer.evaluate_word_pairs(str(path))
-    result = measure(found, {word: n for n, word in enumerate(words)}, table)
+    result = measure(actual, {word: n for n, word in enumerate(words)}, table)
     assert result["spearman"] == pytest.approx(correlation.statistic, abs=1e-4)
     assert 100 * (1 - result["covered"]) == pytest.approx(missing)
 
 
-def test_gensim_finds_the_same_answers(tmp_path: Path) -> None:
+def test_analogies_equal_gensim(tmp_path: Path) -> None:
     models = pytest.importorskip("gensim.models", reason="gensim, the oracle, is not installed")
     random = np.random.default_rng(0)
     words = [f"w{n}" for n in range(12)]
@@ -264,7 +264,7 @@ def test_gensim_finds_the_same_answers(tmp_path: Path) -> None:
     path = written(tmp_path, "\n".join([": one", *lines]))
     peer = models.KeyedVectors(3)
     peer.add_vectors(words, table)
-    # gensim weighs all words alike only if they are of length 1.
+    # gensim weights all words equally only if their vectors have length 1.
     peer.vectors = table / np.linalg.norm(table, axis=1, keepdims=True)
     accuracy, _ = peer.evaluate_word_analogies(str(path))
     result = measure(read_wordset(path), {word: n for n, word in enumerate(words)}, table)

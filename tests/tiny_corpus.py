@@ -1,4 +1,4 @@
-"""A corpus of two kinds of texts whose words never mix, and the embeddings stage run on it."""
+"""A corpus of two kinds of texts with disjoint words, and the embeddings stage run on it."""
 
 from collections import Counter
 from pathlib import Path
@@ -29,7 +29,7 @@ CHOICES: dict[str, Any] = {
 
 
 def fruit_and_tools(number: int) -> list[str]:
-    """Texts of twelve words, of fruit and of tools in turns."""
+    """Texts of twelve words, alternately of fruit and of tools."""
     generator = np.random.default_rng(0)
     return [" ".join(generator.choice((FRUIT, TOOLS)[n % 2], 12)) for n in range(number)]
 
@@ -110,7 +110,7 @@ def engine_params(**choices: Any) -> Word2VecParams:
 
 
 def assert_kinds_are_separate(run: Run, table: Tensor) -> None:
-    """Fruit has fruit as its three nearest neighbours, and a tool tools."""
+    """Asserts that the three nearest neighbours of each word are of the same kind."""
     words = run.tokens[2:]
     for word, nearest in neighbours(words, table[2:], 3).items():
         assert {other in FRUIT for other in nearest} == {word in FRUIT}

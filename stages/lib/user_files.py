@@ -13,5 +13,6 @@ def find_file(name: str, folder: Path, parameter: str) -> Path:
     for path in (folder / name, Path(name)):
         if path.is_file():
             return path
-    present = ", ".join(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else ""
-    raise Refusal(f"{parameter}: no file {name!r}; put it into {folder} (contains: {present or 'nothing'})")
+    files = folder.iterdir() if folder.is_dir() else []
+    listed = ", ".join(sorted(path.name for path in files if path.suffix != ".md")) or "nothing"
+    raise Refusal(f"{parameter}: no file {name!r}; put it into {folder} (found there: {listed})")

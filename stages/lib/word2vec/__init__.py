@@ -6,9 +6,9 @@ group, which shares its noise words; S blocks are a step, with gradients written
 worker, one thread, takes on copies of the rows in use are a round. After a round the workers' changes are
 added to the tables in the order of the workers, so a run is deterministic.
 
-Tests that compare with the reference, in tests/test_word2vec.py:
-test_blocks_make_the_predictions_of_the_reference, test_gradients_equal_autograd_of_the_reference and
-test_both_engines_reach_the_same_loss.
+Tests that compare with the reference: test_blocks_make_the_predictions_of_the_reference and
+test_gradients_equal_autograd_of_the_reference in tests/test_word2vec.py,
+test_both_engines_reach_the_same_loss in tests/test_embeddings.py.
 
 The files, in reading order:
 
@@ -25,7 +25,7 @@ The files, in reading order:
     trainer     the loop: learning rate, loss curve, checkpoints
 
 The losses are the paper's. The optimiser is not plain SGD. The engine adds exactly these four to the
-algorithm of Mikolov et al. 2013; benchmarks/embeddings.md, "What was tried", has the measurements (WS-353,
+algorithm of Mikolov et al. 2013; the appendix of benchmarks/embeddings.md has the measurements (WS-353,
 SimLex-999 and analogies, on Wikipedia unless stated otherwise):
 
 1.  Damping (`EngineSettings.damping`, -0.25): the summed gradient of an input row that occurs n times in a

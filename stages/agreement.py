@@ -1,0 +1,141 @@
+"""Agreement: good vectors agree with people.
+
+Word vectors have no right answer to compare with, but people's judgements exist: how similar two words
+are, and which word completes an analogy. This stage measures the vectors by such files and lists the
+nearest neighbours of some words, for a look by eye. It reads the vectors and never changes them:
+another word set retrains nothing.
+
+    similarity    correlation of the cosines of word pairs with people's scores (Spearman)
+    analogies     share of questions a : b = c : d whose d is nearest to b - a + c (3CosAdd)
+    neighbours    the words of the highest cosine similarity
+
+Mikolov et al. 2013, "Linguistic Regularities in Continuous Space Word Representations".
+
+    python -m stages.agreement --help
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+from safetensors.numpy import load_file
+
+from stages import UNK
+from stages.lib.arrays import Float32
+from stages.lib.char_ngrams import CharNgrams, vector_of
+from stages.lib.command import Refusal, run
+from stages.lib.files import read_json, write_json
+from stages.lib.params import Section, check, read_params
+from stages.lib.tables import batch_of, table_writer
+from stages.lib.user_files import find_file
+from stages.lib.wordsets import measure, read_wordset
+
+SCHEMA = pa.schema(
+    [("word", pa.string()), ("known", pa.bool_()), ("neighbour", pa.string()), ("similarity", pa.float64())]
+)
+
+Lookup = Callable[[str], Float32 | None]  # the vector (D,) of a word outside the vocabulary, if any
+
+
+class Params(Section):
+    wordsets: list[str]  # files of people's judgements
+    words: list[str]  # whose nearest neighbours are listed; unknown ones by their character n-grams
+    neighbours: int = Field(ge=1, le=100)  # per word
+
+
+class Neighbour(NamedTuple):
+    """One row of the table of nearest neighbours."""
+
+    word: str
+    known: bool  # whether the word has a row in the vocabulary
+    neighbour: str
+    similarity: float  # cosine
+
+
+def no_vector(word: str) -> None:
+    """The lookup of embeddings without character n-grams: an unknown word has no vector."""
+
+
+def nearest_neighbours(
+    words: Sequence[str], vectors: Float32, queries: Sequence[str], count: int, unknown: Lookup = no_vector
+) -> list[Neighbour]:
+    """The `count` words with the highest cosine similarity to each query, without the query itself.
+
+    `words` are the V words of `vectors` (V, D). A query outside the vocabulary gets its vector from
+    `unknown`, and is left out if that returns None.
+
+    >>> vectors = np.array([[1, 0], [1, 1], [-1, 0]], np.float32)
+    >>> nearest_neighbours(["good", "great", "bad"], vectors, ["good"], 1)
+    [Neighbour(word='good', known=True, neighbour='great', similarity=0.7071067690849304)]
+    """
+    row_of = {word: row for row, word in enumerate(words)}
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    neighbours = []
+    for query in queries:
+        row = row_of.get(query)
+        vector = vectors[row] if row is not None else unknown(query)
+        if vector is None:
+            continue
+        cosine = unit @ (vector / max(float(np.linalg.norm(vector)), 1e-12))  # (V,)
+        if row is not None:
+            cosine[row] = -np.inf
+        best = np.argsort(-cosine, kind="stable")[:count]
+        neighbours += [
+            Neighbour(query, row is not None, words[n], float(cosine[n])) for n in best if cosine[n] > -np.inf
+        ]
+    return neighbours
+
+
+def lookup_in(table: Float32 | None, config: CharNgrams | None) -> Lookup:
+    """The lookup of unknown words in a table (buckets, D) of character n-grams, if there is one."""
+    if table is None or config is None:
+        return no_vector
+    return lambda word: vector_of(word, table, config)
+
+
+def require_distinct_names(wordsets: Sequence[str]) -> None:
+    """Raises Refusal if two word sets share a name, which would be one name for two metrics.
+
+    >>> require_distinct_names(["a/men.txt", "simlex.txt"])
+    """
+    names = [Path(name).stem for name in wordsets]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise Refusal(f"agreement.wordsets: found two files named {repeated[0]!r}; rename one of them")
+
+
+def main(
+    params: Path,
+    embeddings: Path,
+    vocabulary: Path,
+    facts: Path,
+    wordsets: Path,
+    agreement: Path,
+    metrics: Path,
+) -> None:
+    choices = read_params(params, "agreement", Params)
+    require_distinct_names(choices.wordsets)
+    paths = [find_file(name, wordsets, "agreement.wordsets") for name in choices.wordsets]
+    judgements = {path.stem: read_wordset(path) for path in paths}
+    tables = load_file(embeddings)
+    config = read_json(facts)["parameters"]["char_ngrams"]
+    char_ngrams = None if config is None else check(CharNgrams, config, f"{facts}: char_ngrams")
+    unknown = lookup_in(tables.get("char_ngrams"), char_ngrams)
+    vectors = tables["embeddings"]
+    words: list[str] = pq.read_table(vocabulary, columns=["token"])["token"].to_pylist()
+    row_of = {word: row for row, word in enumerate(words) if row > UNK}
+    neighbours = nearest_neighbours(
+        words[UNK + 1 :], vectors[UNK + 1 :], choices.words, choices.neighbours, unknown
+    )
+    columns = [[row[n] for row in neighbours] for n in range(len(SCHEMA))]
+    with table_writer(agreement, SCHEMA) as writer:
+        writer.write_batch(batch_of(columns, SCHEMA))
+    results = {name: measure(judged, row_of, vectors, unknown) for name, judged in judgements.items()}
+    write_json(metrics, {"words_listed": len({row.word for row in neighbours}), "wordsets": results})
+
+
+if __name__ == "__main__":
+    run(main)
