@@ -1,4 +1,4 @@
-"""Compare: the figures of two runs by hand, what is refused, and runs that DVC made."""
+"""Compare: the metrics of two runs by hand, invalid input, and runs made by DVC."""
 
 import json
 import shutil
@@ -14,39 +14,39 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.command import Refusal
 from stages.lib.intervals import resamples
 from tests.conftest import ROOT, refused
 from tests.test_reproduce import Copy
-from tools import compare, revisions
+from tools import compare, predictions, revisions
 
 NAMES = ["bad", "good"]
-TRUTH = ["bad", "bad", "bad", "good", "good", "good"]
+LABELS = ["bad", "bad", "bad", "good", "good", "good"]
 A = [0.1, 0.4, 0.6, 0.8, 0.9, 0.3]  # of "good": wrong on the third and the last
 B = [0.2, 0.6, 0.7, 0.9, 0.9, 0.6]  # wrong on the second and the third
 HASHES = [f"hash {n}" for n in range(300)]
 
 
-def table(chances: Sequence[float], truth: Sequence[str] = TRUTH, hashes: bool = True) -> pa.Table:
+def table(probabilities: Sequence[float], labels: Sequence[str] = LABELS, hashes: bool = True) -> pa.Table:
     """data/predictions.parquet of two labels."""
-    guess = [NAMES[int(p >= 0.5)] for p in chances]
+    predicted = [NAMES[int(p >= 0.5)] for p in probabilities]
     columns = {
-        "id": [f"r{n:03}" for n in range(len(truth))],
-        "label": list(truth),
-        "predicted": guess,
-        "probability": [max(p, 1 - p) for p in chances],
-        "probability_bad": [1 - p for p in chances],
-        "probability_good": list(chances),
+        "id": [f"r{n:03}" for n in range(len(labels))],
+        "label": list(labels),
+        "predicted": predicted,
+        "probability": [max(p, 1 - p) for p in probabilities],
+        "probability_bad": [1 - p for p in probabilities],
+        "probability_good": list(probabilities),
     }
-    return pa.table(columns | ({"text_hash": HASHES[: len(truth)]} if hashes else {}))
+    return pa.table(columns | ({"text_hash": HASHES[: len(labels)]} if hashes else {}))
 
 
-def run_of(folder: Path, rows: pa.Table) -> compare.Predictions:
+def run_of(folder: Path, rows: pa.Table) -> predictions.Predictions:
     pq.write_table(rows, folder / "predictions.parquet")
-    return compare.read(folder / "predictions.parquet", "A")
+    return predictions.read(folder / "predictions.parquet", "A")
 
 
 def revision(name: str, **params: Any) -> revisions.Revision:
@@ -54,24 +54,24 @@ def revision(name: str, **params: Any) -> revisions.Revision:
 
 
 @pytest.fixture
-def sides(tmp_path: Path) -> Callable[..., compare.Side]:
-    """A side of the comparison from the probabilities of its runs, which have the seeds 1, 2..."""
+def sides(tmp_path: Path) -> Callable[..., predictions.Side]:
+    """A side of the comparison given the probabilities of its runs, with seeds 1, 2, ..."""
 
-    def make(*runs: Sequence[float], truth: Sequence[str] = TRUTH, **params: Any) -> compare.Side:
-        made = [run_of(tmp_path, table(chances, truth)) for chances in runs]
+    def make(*runs: Sequence[float], labels: Sequence[str] = LABELS, **params: Any) -> predictions.Side:
+        made = [run_of(tmp_path, table(probabilities, labels)) for probabilities in runs]
         named = [revision(f"run{n}", seed=n, **params) for n in range(1, len(runs) + 1)]
-        return compare.Side(named, made)
+        return predictions.Side(named, made)
 
     return make
 
 
-Sides = Callable[..., compare.Side]
+Sides = Callable[..., predictions.Side]
 
 
 def test_two_runs_by_hand(sides: Sides) -> None:
-    found = compare.compare(sides(A, lr=0.1), sides(B, lr=0.2), 200, seed=1, shown=10)
-    assert found["rows"] == 6
-    figures = found["figures"]
+    result = compare.compare(sides(A, lr=0.1), sides(B, lr=0.2), 200, seed=1, shown=10)
+    assert result["rows"] == 6
+    figures = result["metrics"]
     assert list(figures) == [
         "accuracy",
         "precision",
@@ -83,7 +83,7 @@ def test_two_runs_by_hand(sides: Sides) -> None:
         "roc_auc",
         "pr_auc",
     ]
-    wanted = {
+    expected = {
         "accuracy": (4 / 6, 4 / 6),
         "precision": (2 / 3, 3 / 5),
         "recall": (2 / 3, 1),
@@ -95,16 +95,16 @@ def test_two_runs_by_hand(sides: Sides) -> None:
         ),
         "roc_auc": (7 / 9, 7.5 / 9),
     }
-    for name, pair in wanted.items():
+    for name, pair in expected.items():
         row = figures[name]
         assert (row["a"], row["b"]) == pytest.approx(pair, abs=1e-6), name
         assert row["difference"] == pytest.approx(pair[1] - pair[0], abs=1e-6)
         assert row["low"] <= row["difference"] <= row["high"]
-    # Each alone is right on one row: as likely as not.
-    assert found["mcnemar"] == {"only_a_right": 1, "only_b_right": 1, "p": 1.0}
-    assert found["parameters"] == {"classifier.lr": {"a": [0.1], "b": [0.2]}}
-    flipped = found["flipped"]
-    assert (flipped["rows"], flipped["turned_right"], flipped["turned_wrong"]) == (2, 1, 1)
+    # Each is the only one to predict one row correctly.
+    assert result["mcnemar"] == {"only_a_right": 1, "only_b_right": 1, "p": 1.0}
+    assert result["parameters"] == {"classifier.lr": {"a": [0.1], "b": [0.2]}}
+    flipped = result["changed_predictions"]
+    assert (flipped["rows"], flipped["became_correct"], flipped["became_wrong"]) == (2, 1, 1)
     assert flipped["shown"] == [
         {
             "id": "r005",
@@ -121,28 +121,28 @@ def test_two_runs_by_hand(sides: Sides) -> None:
     ]
 
 
-def test_so_many_flipped_rows_are_shown_and_all_are_counted(sides: Sides) -> None:
+def test_the_number_of_changed_rows_shown_is_limited_and_all_are_counted(sides: Sides) -> None:
     for shown in (0, 1):
-        flipped = compare.flipped(sides(A), sides(B), shown)
+        flipped = compare.changed_predictions(sides(A), sides(B), shown)
         assert (flipped["rows"], len(flipped["shown"])) == (2, shown)
 
 
 def test_mcnemar_and_its_p_by_hand(sides: Sides) -> None:
-    truth = ["good"] * 6
-    found = compare.compare(sides([0.1] * 6, truth=truth), sides([0.9] * 6, truth=truth), 10, 1, 0)
-    assert found["mcnemar"] == {"only_a_right": 0, "only_b_right": 6, "p": 0.0312}  # 2 / 2 ** 6
-    # With one label the areas are undefined, and left out.
-    assert "roc_auc" not in found["figures"]
-    json.dumps(found, allow_nan=False)
+    labels = ["good"] * 6
+    result = compare.compare(sides([0.1] * 6, labels=labels), sides([0.9] * 6, labels=labels), 10, 1, 0)
+    assert result["mcnemar"] == {"only_a_right": 0, "only_b_right": 6, "p": 0.0312}  # 2 / 2 ** 6
+    # With one label the areas are undefined and left out.
+    assert "roc_auc" not in result["metrics"]
+    json.dumps(result, allow_nan=False)
 
 
-def test_the_interval_is_that_of_paired_draws(sides: Sides) -> None:
+def test_the_interval_is_that_of_paired_resamples(sides: Sides) -> None:
     generator = np.random.default_rng(0)
-    truth = [NAMES[n] for n in generator.integers(0, 2, 300)]
-    a = np.clip(np.array([n == "good" for n in truth]) * 0.4 + generator.random(300) * 0.6, 0.01, 0.99)
+    labels = [NAMES[n] for n in generator.integers(0, 2, 300)]
+    a = np.clip(np.array([n == "good" for n in labels]) * 0.4 + generator.random(300) * 0.6, 0.01, 0.99)
     b = np.clip(a + generator.normal(0, 0.05, 300), 0.01, 0.99)
-    row = compare.figures(sides(a, truth=truth), sides(b, truth=truth), 500, seed=3)["accuracy"]
-    right = [(p >= 0.5) == (np.array(truth) == "good") for p in (a, b)]
+    row = compare.metrics(sides(a, labels=labels), sides(b, labels=labels), 500, seed=3)["accuracy"]
+    right = [(p >= 0.5) == (np.array(labels) == "good") for p in (a, b)]
     weights = np.concatenate(list(resamples(300, 500, 3)))
     drawn = weights @ (right[1].astype(int) - right[0]) / 300
     assert (row["low"], row["high"]) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=1e-6)
@@ -151,90 +151,91 @@ def test_the_interval_is_that_of_paired_draws(sides: Sides) -> None:
 
 
 def test_a_run_does_not_differ_from_itself(sides: Sides) -> None:
-    found = compare.compare(sides(A), sides(A), 100, 1, 10)
-    assert all(row["low"] == row["difference"] == row["high"] == 0 for row in found["figures"].values())
-    assert found["mcnemar"]["p"] == 1
-    assert not found["parameters"]
-    assert not found["flipped"]["rows"]
+    result = compare.compare(sides(A), sides(A), 100, 1, 10)
+    assert all(row["low"] == row["difference"] == row["high"] == 0 for row in result["metrics"].values())
+    assert result["mcnemar"]["p"] == 1
+    assert not result["parameters"]
+    assert not result["changed_predictions"]["rows"]
 
 
 @given(
     st.lists(st.tuples(*[st.floats(0.01, 0.99)] * 2, st.sampled_from(NAMES)), min_size=1, max_size=12),
     st.randoms(use_true_random=False),
 )
+@settings(deadline=None, max_examples=30)
 def test_neither_the_order_of_rows_nor_of_sides_matters(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[float, float, str]], random: Any
 ) -> None:
     folder = tmp_path_factory.mktemp("rows")
-    a, b, truth = zip(*rows, strict=True)
+    a, b, labels = zip(*rows, strict=True)
     order = list(range(len(rows)))
     random.shuffle(order)
 
-    def side(chances: Sequence[float], order: Sequence[int]) -> compare.Side:
-        rows = table(chances, truth, hashes=False).take(pa.array(order))
-        return compare.Side([revision("x")], [run_of(folder, rows)])
+    def side(probabilities: Sequence[float], order: Sequence[int]) -> predictions.Side:
+        rows = table(probabilities, labels, hashes=False).take(pa.array(order))
+        return predictions.Side([revision("x")], [run_of(folder, rows)])
 
     straight = range(len(rows))
     one = compare.compare(side(a, straight), side(b, straight), 20, 1, 5)
     assert compare.compare(side(a, order), side(b, straight), 20, 1, 5) == one
     other = compare.compare(side(b, straight), side(a, order), 20, 1, 5)
-    for name, row in one["figures"].items():
-        assert other["figures"][name]["difference"] == pytest.approx(-row["difference"], abs=2e-6)
-        assert other["figures"][name]["low"] == pytest.approx(-row["high"], abs=2e-6)
+    for name, row in one["metrics"].items():
+        assert other["metrics"][name]["difference"] == pytest.approx(-row["difference"], abs=2e-6)
+        assert other["metrics"][name]["low"] == pytest.approx(-row["high"], abs=2e-6)
     assert other["mcnemar"]["p"] == one["mcnemar"]["p"]
-    assert other["flipped"]["turned_wrong"] == one["flipped"]["turned_right"]
+    assert other["changed_predictions"]["became_wrong"] == one["changed_predictions"]["became_correct"]
 
 
 def test_three_labels(tmp_path: Path) -> None:
-    chances = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.5, 0.4, 0.1]])
+    probabilities = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.5, 0.4, 0.1]])
     names = ["a", "b", "c"]
     columns = {
         "id": list("wxyz"),
         "label": ["a", "b", "c", "b"],
-        "predicted": [names[n] for n in chances.argmax(1)],
-        **{f"probability_{name}": chances[:, n] for n, name in enumerate(names)},
+        "predicted": [names[n] for n in probabilities.argmax(1)],
+        **{f"probability_{name}": probabilities[:, n] for n, name in enumerate(names)},
     }
     run = run_of(tmp_path, pa.table(columns))
-    one = compare.Side([revision("x")], [run])
-    found = compare.compare(one, one, 50, 1, 1)
-    assert found["figures"]["accuracy"]["a"] == 0.75
-    assert found["figures"]["recall"]["a"] == pytest.approx((1 + 1 / 2 + 1) / 3, abs=1e-6)
+    one = predictions.Side([revision("x")], [run])
+    result = compare.compare(one, one, 50, 1, 1)
+    assert result["metrics"]["accuracy"]["a"] == 0.75
+    assert result["metrics"]["recall"]["a"] == pytest.approx((1 + 1 / 2 + 1) / 3, abs=1e-6)
 
 
 # Several seeds
 
 
-def test_seeds_are_told_by_their_mean_and_never_by_the_best(sides: Sides) -> None:
+def test_several_seeds_are_reported_by_their_mean(sides: Sides) -> None:
     right = [0.1, 0.1, 0.1, 0.9, 0.9, 0.9]
-    found = compare.compare(sides(A, B, right), sides(B, B), 100, 1, 10)
-    row = found["figures"]["accuracy"]
+    result = compare.compare(sides(A, B, right), sides(B, B), 100, 1, 10)
+    row = result["metrics"]["accuracy"]
     assert row["a_runs"] == pytest.approx([4 / 6, 4 / 6, 1], abs=1e-6)
     assert row["a"] == pytest.approx((4 / 6 + 4 / 6 + 1) / 3, abs=1e-6)
     assert row["difference"] == pytest.approx(4 / 6 - row["a"], abs=1e-6)
-    assert "mcnemar" not in found
-    assert found["parameters"] == {"classifier.seed": {"a": [1, 2, 3], "b": [1, 2]}}
-    told = compare.markdown(found)
-    assert "| accuracy" in told
-    assert "0.6667 to 1.0000" in told
-    assert "McNemar" not in told
+    assert "mcnemar" not in result
+    assert result["parameters"] == {"classifier.seed": {"a": [1, 2, 3], "b": [1, 2]}}
+    text = compare.markdown(result)
+    assert "| accuracy" in text
+    assert "0.6667 to 1.0000" in text
+    assert "McNemar" not in text
 
 
 def test_the_interval_of_seeds_is_that_of_the_mean_difference(sides: Sides) -> None:
-    rights = [np.array([p >= 0.5 for p in run]) == [n == "good" for n in TRUTH] for run in (A, B)]
-    row = compare.figures(sides(A, B), sides(B, B), 300, seed=2)["accuracy"]
+    rights = [np.array([p >= 0.5 for p in run]) == [n == "good" for n in LABELS] for run in (A, B)]
+    row = compare.metrics(sides(A, B), sides(B, B), 300, seed=2)["accuracy"]
     difference = rights[1] - (rights[0].astype(float) + rights[1]) / 2  # (N,)
     drawn = np.concatenate(list(resamples(6, 300, 2))) @ difference / 6
     assert (row["low"], row["high"]) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=1e-6)
 
 
-def test_most_runs_decide_and_the_mean_breaks_a_tie(sides: Sides) -> None:
-    assert sides([0.4], [0.45], [0.99], truth=["bad"]).guess().tolist() == [0]
-    assert sides([0.4], [0.7], truth=["bad"]).guess().tolist() == [1]
-    assert sides([0.3], [0.6], truth=["bad"]).guess().tolist() == [0]
-    assert sides([0.3], [0.6], truth=["bad"]).chances()[0].tolist() == pytest.approx([0.55, 0.45])
+def test_the_majority_of_runs_decides_and_the_mean_probability_breaks_a_tie(sides: Sides) -> None:
+    assert sides([0.4], [0.45], [0.99], labels=["bad"]).predicted().tolist() == [0]
+    assert sides([0.4], [0.7], labels=["bad"]).predicted().tolist() == [1]
+    assert sides([0.3], [0.6], labels=["bad"]).predicted().tolist() == [0]
+    assert sides([0.3], [0.6], labels=["bad"]).probabilities()[0].tolist() == pytest.approx([0.55, 0.45])
 
 
-# What is refused
+# Invalid input
 
 
 def change(rows: pa.Table, column: str, values: Sequence[Any]) -> pa.Table:
@@ -242,26 +243,29 @@ def change(rows: pa.Table, column: str, values: Sequence[Any]) -> pa.Table:
 
 
 def checked(folder: Path, *tables: pa.Table) -> None:
-    compare.check_rows([(name, run_of(folder, rows)) for name, rows in zip("AB", tables, strict=False)])
+    predictions.check_rows([(name, run_of(folder, rows)) for name, rows in zip("AB", tables, strict=False)])
 
 
-def test_the_same_rows_in_another_order_are_the_same(tmp_path: Path) -> None:
+def test_rows_in_another_order_are_accepted(tmp_path: Path) -> None:
     checked(tmp_path, table(A), table(B).take(pa.array([3, 1, 0, 5, 4, 2])))
 
 
-def test_texts_of_an_older_run_are_not_compared_and_that_is_said(tmp_path: Path) -> None:
+def test_a_run_without_hashes_is_compared_without_texts_and_this_is_reported(tmp_path: Path) -> None:
     checked(tmp_path, table(A), table(B, hashes=False))
-    runs = [run_of(tmp_path, table(A)), run_of(tmp_path, table(B, hashes=False))]
-    found = compare.compare(*(compare.Side([revision("x")], [run]) for run in runs), 10, 1, 1)
-    assert "texts were not compared" in compare.markdown(found)
+    a, b = (
+        predictions.Side([revision("x")], [run_of(tmp_path, rows)])
+        for rows in (table(A), table(B, hashes=False))
+    )
+    result = compare.compare(a, b, 10, 1, 1)
+    assert "texts were not compared" in compare.markdown(result)
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "message"),
     [
         (table(B).slice(0, 4), "2 only in A; 4 have the same id"),
         (change(table(B), "id", ["r000", "r001", "r002", "r003", "x", "y"]), "2 only in A, 2 only in B; 4 "),
-        (change(table(B), "label", ["good", *TRUTH[1:]]), "1 with another label; 6 "),
+        (change(table(B), "label", ["good", *LABELS[1:]]), "1 with another label; 6 "),
         (change(table(B), "text_hash", ["other", "one", *HASHES[2:6]]), "2 with another text; 6 "),
         (
             table(B).rename_columns([name.replace("bad", "poor") for name in table(B).column_names]),
@@ -269,48 +273,42 @@ def test_texts_of_an_older_run_are_not_compared_and_that_is_said(tmp_path: Path)
         ),
     ],
 )
-def test_other_rows_are_refused_and_counted(tmp_path: Path, other: pa.Table, told: str) -> None:
-    if told == "labels":
+def test_different_rows_are_refused_and_counted(tmp_path: Path, other: pa.Table, message: str) -> None:
+    if message == "labels":
         other = change(change(other, "label", ["poor"] * 6), "predicted", ["poor"] * 6)
-        told = "A bad, good and B poor, good"
-    with pytest.raises(Refusal, match=told):
+        message = "A bad, good and B poor, good"
+    with pytest.raises(Refusal, match=message):
         checked(tmp_path, table(A), other)
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
         (table(A).drop_columns(["predicted"]), "no column 'predicted'"),
-        (change(table(A), "id", ["r000"] * 6), "an id twice"),
+        (change(table(A), "id", ["r000"] * 6), "a repeated id"),
         (table(A).slice(0, 0), "no row"),
         (table(A).drop_columns(["probability_bad"]), "a label without probabilities"),
     ],
 )
-def test_predictions_that_are_none_are_refused(tmp_path: Path, rows: pa.Table, told: str) -> None:
-    with pytest.raises(Refusal, match=f"^A: data/predictions.parquet has .*{told}"):
+def test_invalid_predictions_are_refused(tmp_path: Path, rows: pa.Table, message: str) -> None:
+    with pytest.raises(Refusal, match=f"^A: data/predictions.parquet has .*{message}"):
         run_of(tmp_path, rows)
 
 
-# What is told
-
-
-def test_a_cell_is_text_and_nothing_else(sides: Sides) -> None:
-    assert compare.cell("a|b\r\n<script>`x`</script>") == r"a\|b  &lt;script&gt;\`x\`&lt;/script&gt;"
-    assert compare.cell("**b** [l](u) ~~s~~ \x1b[31m _i_") == r"\*\*b\*\* \[l\](u) \~\~s\~\~  \[31m \_i\_"
-    assert compare.cell("classifier.min_count &amp;") == "classifier.min_count &amp;amp;"
+# Markdown
 
 
 def test_no_id_or_label_breaks_the_table(tmp_path: Path) -> None:
     odd = "a|b\n<img src=x>"
     rows = [change(table(p), "id", [f"{odd}{n}" for n in range(6)]) for p in (A, B)]
-    sides = [compare.Side([revision(odd)], [run_of(tmp_path, part)]) for part in rows]
-    told = compare.markdown(compare.compare(*sides, 10, 1, 10))
-    assert "<img" not in told
-    lines = [line for line in told.splitlines() if line.startswith("| a")]
+    a, b = (predictions.Side([revision(odd)], [run_of(tmp_path, part)]) for part in rows)
+    text = compare.markdown(compare.compare(a, b, 10, 1, 10))
+    assert "<img" not in text
+    lines = [line for line in text.splitlines() if line.startswith("| a")]
     assert len([line for line in lines if line.replace(r"\|", "").count("|") == 7]) == 2
 
 
-# Revisions that DVC made
+# Revisions made by DVC
 
 STAGES_OF_THE_TEST = {
     "classifier": {
@@ -338,17 +336,17 @@ import pyarrow as pa, pyarrow.parquet as pq
 params = yaml.safe_load(open("params.yaml"))
 if sys.argv[1] == "classifier":
     lr, seed = params["classifier"]["lr"], params["classifier"]["seed"]
-    chances = [lr * ((n * 7 + seed) % 20) / 20 + (1 - lr) * (n % 2) for n in range(40)]
-    json.dump(chances, open("data/classifier.json", "w"))
+    probabilities = [lr * ((n * 7 + seed) % 20) / 20 + (1 - lr) * (n % 2) for n in range(40)]
+    json.dump(probabilities, open("data/classifier.json", "w"))
 else:
-    chances = json.load(open("data/classifier.json"))
+    probabilities = json.load(open("data/classifier.json"))
     names = ["bad", "good"]
     pq.write_table(pa.table({
         "id": [str(n) for n in range(40)],
         "label": [names[n % 2] for n in range(40)],
-        "predicted": [names[p >= params["evaluation"]["threshold"]] for p in chances],
-        "probability_bad": [1 - p for p in chances],
-        "probability_good": chances,
+        "predicted": [names[p >= params["evaluation"]["threshold"]] for p in probabilities],
+        "probability_bad": [1 - p for p in probabilities],
+        "probability_good": probabilities,
     }), "data/predictions.parquet")
 """
 
@@ -398,7 +396,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     shutil.rmtree(folder)
 
 
-def told(made: Copy, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_compare(made: Copy, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tools.compare", *arguments],
         cwd=made.folder,
@@ -409,33 +407,33 @@ def told(made: Copy, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def nothing_but_numbers(constant: str) -> NoReturn:
+def refuse_constant(constant: str) -> NoReturn:
     raise AssertionError(f"{constant} is not JSON")
 
 
 def test_two_commits_are_compared_without_a_checkout(made: Copy) -> None:
-    before = made.run("git", "status", "--porcelain"), (made.folder / compare.PREDICTIONS).read_bytes()
-    done = told(made, "one", "main", "--format", "json")
+    before = made.run("git", "status", "--porcelain"), (made.folder / predictions.PREDICTIONS).read_bytes()
+    done = run_compare(made, "one", "main", "--format", "json")
     assert (done.returncode, done.stderr) == (0, "")
-    found = json.loads(done.stdout, parse_constant=nothing_but_numbers)
-    assert found["a"] == [{"name": "one", "commit": made.run("git", "rev-parse", "one^{commit}").strip()}]
-    assert found["parameters"] == {
+    result = json.loads(done.stdout, parse_constant=refuse_constant)
+    assert result["a"] == [{"name": "one", "commit": made.run("git", "rev-parse", "one^{commit}").strip()}]
+    assert result["parameters"] == {
         "classifier.lr": {"a": [0.8], "b": [0.9]},
         "report.words": {"a": [["a"]], "b": [["a", "b"]]},
     }
-    assert found["inputs"] == []
-    assert found["rows"] == 40
+    assert result["inputs"] == []
+    assert result["rows"] == 40
     one = np.array([0.8 * ((n * 7 + 1) % 20) / 20 + 0.2 * (n % 2) for n in range(40)])
     right = (one >= 0.5) == (np.arange(40) % 2 == 1)
-    assert found["figures"]["accuracy"]["a"] == pytest.approx(right.mean())
+    assert result["metrics"]["accuracy"]["a"] == pytest.approx(right.mean())
     assert before == (
         made.run("git", "status", "--porcelain"),
-        (made.folder / compare.PREDICTIONS).read_bytes(),
+        (made.folder / predictions.PREDICTIONS).read_bytes(),
     )
 
 
-def test_experiments_have_names_and_several_seeds_are_one_side(made: Copy) -> None:
-    done = told(made, "one", "main,seed-2", "--resamples", "50")
+def test_experiments_are_found_by_name_and_several_seeds_form_one_side(made: Copy) -> None:
+    done = run_compare(made, "one", "main,seed-2", "--resamples", "50")
     assert done.returncode == 0, done.stderr
     assert "- B: main (" in done.stdout
     assert "seed-2 (" in done.stdout
@@ -448,52 +446,57 @@ def test_the_workspace_is_a_revision_and_the_same_seed_gives_the_same_bytes(
 ) -> None:
     outputs = [tmp_path / name for name in ("a.md", "b.md", "c.md")]
     for output, seed in zip(outputs, "112", strict=True):
-        done = told(made, "one", "workspace", "--seed", seed, "--output", str(output), "--rows", "1")
+        done = run_compare(made, "one", "workspace", "--seed", seed, "--output", str(output), "--rows", "1")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     first, second, other = (output.read_text(encoding="utf-8") for output in outputs)
     assert first == second
     assert first != other
     assert "- B: workspace\n" in first
-    assert "Here 1 of them" in first
+    assert "Shown are the 1" in first
 
 
-def test_a_refusal_is_one_line(made: Copy) -> None:
+def test_an_error_is_one_line(made: Copy) -> None:
     assert refused(
-        told(made, "one", "mian"), "compare: unknown Git revision 'mian'", "an experiment", "workspace"
+        run_compare(made, "one", "mian"), "compare: unknown Git revision 'mian'", "an experiment", "workspace"
     )
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["one", ""], "a revision without a name"),
         (["one,", "main"], "a revision without a name"),
         (["one", "before"], "before: no dvc.lock in commit .{7};"),
         (["one", "stale"], r"stale: params.yaml was changed after .* \(classifier.lr\); run `dvc repro`"),
-        (["one,main", "seed-2"], "one,main: these differ in classifier.lr, report.words; wanted"),
+        (
+            ["one,main", "seed-2"],
+            "one,main: these differ in classifier.lr, report.words; the runs of",
+        ),
         (["main,HEAD", "seed-2"], "main,HEAD: these differ in no seed"),
-        (["one", "main", "--resamples", "0"], "--resamples: found 0, wanted 1 or more"),
+        (["one", "main", "--resamples", "0"], "--resamples: found 0, expected 1 or more"),
         (["one", "main", "--rows", "-1"], "--rows: found -1"),
         (["one", "main", "--seed", "-1"], "--seed: found -1"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(
-    made: Copy, monkeypatch: pytest.MonkeyPatch, words: list[str], told: str
+def test_invalid_arguments_are_refused(
+    made: Copy, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
     monkeypatch.chdir(made.folder)
-    with pytest.raises(Refusal, match=told):
+    with pytest.raises(Refusal, match=message):
         compare.main(words)
 
 
-def test_outside_of_a_repository_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_outside_a_repository_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Refusal, match="not inside of a DVC repository"):
         compare.main(["one", "two"])
 
 
-def test_what_the_cache_lacks_or_spoilt_is_said(made: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_or_damaged_file_in_the_cache_is_refused(
+    made: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(made.folder)
-    kept = revisions.find(["one"])[0].file(compare.PREDICTIONS)
+    kept = revisions.find(["one"])[0].file(predictions.PREDICTIONS)
     whole = kept.read_bytes()
     kept.unlink()
     try:
@@ -509,26 +512,26 @@ def test_what_the_cache_lacks_or_spoilt_is_said(made: Copy, monkeypatch: pytest.
         kept.write_bytes(whole)
 
 
-def test_a_workspace_that_no_run_left_is_refused(made: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workspace_with_changed_files_is_refused(made: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(made.folder)
     params = Path("params.yaml").read_text(encoding="utf-8")
-    predictions = Path(compare.PREDICTIONS)
-    whole = predictions.read_bytes()
+    file = Path(predictions.PREDICTIONS)
+    whole = file.read_bytes()
     try:
         Path("params.yaml").write_text(params.replace("0.9", "0.7"), encoding="utf-8")
         with pytest.raises(Refusal, match=r"^workspace: params.yaml was changed after .*classifier.lr"):
             compare.main(["one", "workspace"])
-        # What the predictions do not depend on may be changed.
+        # Parameters that the predictions do not depend on may be changed.
         Path("params.yaml").write_text(params.replace("words:", "others: [c]\n  words:"), encoding="utf-8")
-        predictions.unlink()
+        file.unlink()
         with pytest.raises(
-            Refusal, match=r"^workspace: data/predictions.parquet is not there; run `dvc repro`"
+            Refusal, match=r"^workspace: data/predictions.parquet is missing; run `dvc repro`"
         ):
             compare.main(["one", "workspace"])
-        predictions.write_bytes(whole + b"x")
-        with pytest.raises(Refusal, match=r"is not the one that dvc\.lock tells of"):
+        file.write_bytes(whole + b"x")
+        with pytest.raises(Refusal, match=r"is not the one in dvc\.lock"):
             compare.main(["one", "workspace"])
     finally:
         Path("params.yaml").write_text(params, encoding="utf-8")
-        predictions.unlink(missing_ok=True)
-        predictions.write_bytes(whole)
+        file.unlink(missing_ok=True)
+        file.write_bytes(whole)

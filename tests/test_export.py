@@ -1,4 +1,4 @@
-"""Export: what other programs read, and nothing lost on the way."""
+"""Export: the files that other programs read, without loss of information."""
 
 import json
 import os
@@ -26,7 +26,7 @@ FORMATS = pytest.mark.parametrize("form", list(export.FORMATS))
 
 
 def write_run(folder: Path, tokens: Sequence[str] = TOKENS, facts: str | None = FACTS) -> None:
-    """What the pipeline leaves in data/."""
+    """Writes the files of a run to data/."""
     (folder / "data").mkdir(exist_ok=True)
     save_file({"embeddings": VECTORS, "other": VECTORS[:1]}, folder / export.EMBEDDINGS)
     with table_writer(folder / export.VOCABULARY, SCHEMA) as writer:
@@ -37,7 +37,7 @@ def write_run(folder: Path, tokens: Sequence[str] = TOKENS, facts: str | None = 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a run in it, to work in."""
+    """A folder with a run, as the working directory."""
     write_run(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -53,7 +53,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("form", ["word2vec", "word2vec-binary"])
-def test_word2vec_comes_without_pad_and_is_read_again(
+def test_word2vec_is_written_without_pad_and_read_back(
     project: Path, form: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = exported(form)
@@ -75,7 +75,7 @@ def test_gensim_reads_word2vec(project: Path, form: str, binary: bool) -> None:
     assert loaded.vectors.tobytes() == VECTORS[1:].tobytes()
 
 
-def test_the_projector_gets_a_line_for_each_word(project: Path) -> None:
+def test_the_projector_files_have_one_line_per_word(project: Path) -> None:
     folder = exported("projector")
     assert sorted(contents(folder)) == ["facts.json", "metadata.tsv", "projector_config.json", "vectors.tsv"]
     metadata = (folder / "metadata.tsv").read_bytes().decode().split("\n")
@@ -98,7 +98,7 @@ def test_the_projector_gets_a_line_for_each_word(project: Path) -> None:
     assert (folder / "facts.json").read_text() == FACTS
 
 
-def test_safetensors_come_with_their_words(project: Path) -> None:
+def test_safetensors_are_written_with_their_words(project: Path) -> None:
     path = exported("safetensors")
     tensors = load_file(path)
     assert list(tensors) == ["embeddings"]
@@ -109,7 +109,7 @@ def test_safetensors_come_with_their_words(project: Path) -> None:
 
 
 @FORMATS
-def test_a_second_export_writes_the_same_bytes_and_a_run_is_left_alone(project: Path, form: str) -> None:
+def test_a_second_export_writes_the_same_bytes_and_does_not_change_the_run(project: Path, form: str) -> None:
     data = contents(project / "data")
     exported(form)
     once = contents(project)
@@ -119,7 +119,7 @@ def test_a_second_export_writes_the_same_bytes_and_a_run_is_left_alone(project: 
 
 
 @FORMATS
-def test_without_facts_there_are_none(project: Path, form: str) -> None:
+def test_missing_facts_are_exported_as_an_empty_object(project: Path, form: str) -> None:
     exported(form)
     export.FACTS.unlink()
     path = exported(form)
@@ -128,9 +128,7 @@ def test_without_facts_there_are_none(project: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["word2vec", "word2vec-binary", "safetensors"])
-def test_a_file_that_was_named_is_replaced_and_what_stands_beside_a_new_one_is_not(
-    project: Path, form: str
-) -> None:
+def test_the_named_file_is_replaced_and_other_files_are_not(project: Path, form: str) -> None:
     Path("out").write_text("old")
     exported(form)
     assert Path("out").read_bytes() != b"old"
@@ -142,7 +140,7 @@ def test_a_file_that_was_named_is_replaced_and_what_stands_beside_a_new_one_is_n
 
 
 @pytest.mark.parametrize("name", ["vectors.tsv", "metadata.tsv", "facts.json", "projector_config.json"])
-def test_a_projector_folder_keeps_what_is_not_of_an_export(project: Path, name: str) -> None:
+def test_files_of_other_origin_in_a_projector_folder_are_kept(project: Path, name: str) -> None:
     folder = project / "out"
     folder.mkdir()
     (folder / "mine.txt").write_text("mine")
@@ -156,9 +154,7 @@ def test_a_projector_folder_keeps_what_is_not_of_an_export(project: Path, name: 
     assert (folder / "mine.txt").read_text() == "mine"
 
 
-def test_an_export_that_was_interrupted_can_be_run_again(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_export_can_be_repeated(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -190,7 +186,7 @@ def test_files_of_the_pipeline_and_folders_are_not_overwritten(
 
 @FORMATS
 @pytest.mark.parametrize("missing", [export.EMBEDDINGS, export.VOCABULARY], ids=lambda path: path.stem)
-def test_before_a_run_there_is_nothing_to_export(project: Path, form: str, missing: Path) -> None:
+def test_an_export_before_a_run_is_refused(project: Path, form: str, missing: Path) -> None:
     missing.unlink()
     with pytest.raises(Refusal, match=f"{missing}: no such file; run the pipeline first: dvc repro"):
         exported(form)

@@ -1,8 +1,9 @@
-"""Are params.yaml and its corpus sound? Says so before a stage runs, and before DVC clears outputs.
+"""Checks params.yaml and the source.yaml of its corpus before any stage runs.
 
     python -m tools.check
 
-`make repro` begins with it. Each stage checks its own section again when it runs.
+`make repro` runs this first: DVC deletes the outputs of a stage before it runs, so a mistake is best
+found before that. Each stage checks its own section again.
 """
 
 from importlib import import_module
@@ -15,16 +16,15 @@ from stages.lib.params import read_params, read_yaml
 
 PARAMS = Path("params.yaml")
 CORPORA = Path("data/corpora")
-SECTIONS = {stage: import_module(f"stages.{stage}").Params for stage in STAGES}
 
 
 def main() -> None:
-    """Raises Refusal with the first thing that is wrong."""
-    for stage, section in SECTIONS.items():
-        read_params(PARAMS, stage, section)
+    """Raises Refusal with the first error."""
+    for stage in STAGES:
+        read_params(PARAMS, stage, import_module(f"stages.{stage}").Params)
     corpus = read_yaml(PARAMS).get("corpus")
     if not isinstance(corpus, str) or Path(corpus).name != corpus:
-        raise Refusal(f"{PARAMS}: corpus: found {corpus!r}, wanted the name of a folder in {CORPORA}")
+        raise Refusal(f"{PARAMS}: corpus: found {corpus!r}, expected the name of a folder in {CORPORA}")
     read_source(CORPORA / corpus)
 
 

@@ -1,4 +1,4 @@
-"""Writes the code that each stage imports into the `deps` of dvc.yaml.
+"""Writes the files that each stage imports into the `deps` of dvc.yaml.
 
     python -m tools.deps
 

@@ -1,27 +1,27 @@
-"""Prints the figures of the last run, the classifier beside its baselines.
+"""Prints the metrics of the last run, the model beside its baselines.
 
 python -m tools.figures
 """
 
 from pathlib import Path
 
-import pandas as pd
-
 from stages.lib.command import Refusal, run
 from stages.lib.files import read_json
 
 EVALUATION = Path("metrics/evaluation.json")
 REPORT = Path("metrics/report.html")
-CONTENDERS = ("classifier", "nbsvm", "naive_bayes", "majority")
+MODELS = ("ensemble", "nbsvm", "naive_bayes", "majority")
 
 
 def main() -> None:
-    """Raises Refusal where nothing has been run yet."""
+    """Raises Refusal if the pipeline has not run yet."""
     if not EVALUATION.is_file():
         raise Refusal(f"{EVALUATION}: no such file; run the pipeline first: make repro, or dvc repro")
-    found = read_json(EVALUATION)
-    figures = pd.DataFrame({name: found[name] for name in CONTENDERS})
-    print(figures.to_string(float_format="{:.4f}".format))
+    metrics = read_json(EVALUATION)
+    print(" " * 12, *(f"{model:>12}" for model in MODELS))
+    for name in metrics[MODELS[0]]:
+        cells = [f"{metrics[model][name]:>12.4f}" if name in metrics[model] else " " * 12 for model in MODELS]
+        print(f"{name:<12}", *cells)
     print(f"\nreport: {REPORT}")
 
 
