@@ -1,27 +1,34 @@
-# The two commands that do all: `make repro` and `make test`. The first use of either makes .venv and
-# installs the packages that requirements.lock pins.
+# `make repro` runs the pipeline, `make test` the tests, `make help` lists all commands. The first of them
+# makes .venv and installs the packages of requirements.lock, verified by their hashes.
 
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/ready
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test check bench bench-embeddings bench-growth bench-classifier lock clean
+.PHONY: repro test check help bench bench-startup bench-embeddings bench-growth bench-classifier lock clean
 
-repro: $(READY) ## run what is out of date, print the metrics and where the report is
+repro: $(READY) ## run what is out of date, print the metrics
 	@$(RUN) python -m tools.check
 	@$(RUN) dvc repro
 	@$(RUN) python -m tools.figures
 
-test: $(READY) ## the test suite
+test: $(READY) ## run the test suite
 	@$(RUN) pytest -n auto
 
-check: $(READY) ## style and types
+check: $(READY) ## check style and types
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
 
-bench: $(READY) ## ARCHIVE=aclImdb_v1.tar.gz: seconds and peak memory of each stage, and its growth
+help: ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-18s %s\n' "$$name" "$$text"; done
+
+bench-startup: $(READY) ## seconds that each stage takes to start
+	@$(RUN) python -m benchmarks.startup $(OPTIONS)
+
+bench: $(READY) ## ARCHIVE=aclImdb_v1.tar.gz: seconds and peak memory of each stage, and how they grow
 	@$(RUN) python -m benchmarks.stages $(ARCHIVE) $(if $(TIMES),--times $(TIMES))
 
 bench-embeddings: $(READY) ## WORDSETS=... TEXT=... ARCHIVE=...: speed and quality beside gensim and fastText
@@ -29,25 +36,38 @@ bench-embeddings: $(READY) ## WORDSETS=... TEXT=... ARCHIVE=...: speed and quali
 	@$(RUN) python -m benchmarks.embeddings $(WORDSETS) $(if $(TEXT),--text $(TEXT)) \
 		$(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(SEEDS),--seeds $(SEEDS)) $(OPTIONS)
 
-bench-growth: $(READY) ## how the embeddings' seconds and memory grow with words and vocabulary
+bench-growth: $(READY) ## how seconds and memory of embeddings grow with words and vocabulary
 	@$(RUN) python -m benchmarks.growth $(OPTIONS)
 
-bench-classifier: $(READY) ## ARCHIVE=... SST2=...: what each choice is worth; beside fastText and scikit-learn
+bench-classifier: $(READY) ## ARCHIVE=... SST2=...: the value of each choice; beside fastText and scikit-learn
 	@$(RUN) python -m tools.extra bench
 	@$(RUN) python -m benchmarks.classifier $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(SST2),--sst2 $(SST2)) \
 		$(if $(TIMES),--times $(TIMES)) $(OPTIONS)
 
-lock: ## resolve pyproject.toml anew and pin all of it
+lock: ## INDEX=URL: resolve pyproject.toml again and pin every package with its hashes
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	@$(RUN) python -m tools.lock
+	@$(RUN) python -m pip install --quiet --upgrade pip requests packaging pydantic pyyaml
+	@$(RUN) python -m tools.lock $(INDEX) $(FILES)
 
-clean: ## remove the environment; data and metrics stay
+clean: ## remove the environment and keep data and metrics
 	rm -rf $(VENV)
 
-$(READY): requirements.lock
+# torch comes first, by itself: pip prefers files whose hashes its index lists to a CPU build in a folder of
+# wheels. So pip selects and downloads a wheel, and then verifies and installs that file. A CPU build declares
+# no CUDA libraries; where torch does, those of requirements-cuda.lock are installed.
+PIP := $(RUN) python -m pip --quiet --disable-pip-version-check
+VERIFIED := --require-hashes --no-deps
+
+$(READY): requirements.lock requirements-cuda.lock
 	@$(PYTHON) -c 'import sys; sys.exit("Firth needs Python 3.11 or newer; try: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
 	@echo "installing packages into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@sed -n '/^torch==/,/[^\\]$$/p' requirements.lock > $(VENV)/torch.lock
+	@$(PIP) download --no-deps --dest $(VENV)/wheels "$$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' $(VENV)/torch.lock)"
+	@$(PIP) install $(VERIFIED) --no-index --find-links $(VENV)/wheels -r $(VENV)/torch.lock
+	@rm -rf $(VENV)/wheels
+	@$(PIP) install $(VERIFIED) -r requirements.lock
+	@$(RUN) python -c 'import importlib.metadata as m, sys; sys.exit("nvidia" not in str(m.requires("torch")))' || exit 0; \
+		$(PIP) install $(VERIFIED) -r requirements-cuda.lock
 	@touch $(READY)

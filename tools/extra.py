@@ -1,8 +1,8 @@
-"""Installs one of pyproject.toml's extras into this environment, with the versions of requirements.lock.
+"""Installs an extra of pyproject.toml into this environment, with the versions of requirements.lock.
 
     python -m tools.extra bench
 
-pip installs an extra only together with its package, and Firth is not installed.
+pip can install an extra only together with its package, and Firth is not installed as one.
 """
 
 import subprocess
@@ -12,10 +12,10 @@ from pathlib import Path
 
 
 def packages(extra: str) -> list[str]:
-    """What an extra asks for, as pyproject.toml has it."""
+    """The requirements of an extra in pyproject.toml."""
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    found: list[str] = project["optional-dependencies"][extra]
-    return found
+    requirements: list[str] = project["optional-dependencies"][extra]
+    return requirements
 
 
 def main(extra: str) -> None:
