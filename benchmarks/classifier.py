@@ -37,12 +37,13 @@ import yaml
 
 from benchmarks.classifier_peers import Settings, peer, write_lines
 from benchmarks.features import METHODS, features
-from benchmarks.measure import Cost, processor, table
+from benchmarks.measure import Cost, processor
 from benchmarks.scoring import scored
 from benchmarks.stages import changed, checksum, preset, run_stage
 from stages import LABELLED, SPLITS, STAGES, TEST, TRAIN, VALIDATION
 from stages.lib.files import read_json
 from stages.lib.intervals import wilson
+from stages.lib.markdown import table
 from stages.lib.model import Model, decide, probabilities
 from stages.lib.ngram.model import NGramModel
 from stages.lib.reviews import read_split, unpadded

@@ -32,12 +32,13 @@ import pyarrow.parquet as pq
 import yaml
 from safetensors.numpy import load_file
 
-from benchmarks.measure import ROOT, processor, table
+from benchmarks.measure import ROOT, processor
 from benchmarks.peers import PROGRAMS, Run, Settings, Unknown, Vectors, peer
 from benchmarks.stages import run_stage
 from benchmarks.texts import from_reviews, from_words, write_text
 from stages import UNK
 from stages.lib.char_ngrams import CharNgrams, vector_of
+from stages.lib.markdown import table
 from stages.lib.params import Loader
 from stages.lib.wordsets import Analogies, Similarity, measure, read_wordset
 

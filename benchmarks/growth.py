@@ -26,10 +26,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.embeddings import COMMON, changes_of, write_firth_params
-from benchmarks.measure import processor, table
+from benchmarks.measure import processor
 from benchmarks.peers import Settings
 from benchmarks.stages import run_stage
 from stages import PAD_TOKEN, UNK, UNK_TOKEN, UNLABELLED, ids, vocabulary
+from stages.lib.markdown import table
 from stages.lib.tables import batch_of, table_writer
 
 MILLION = 1_000_000

@@ -1,11 +1,10 @@
-"""Seconds and peak memory of a command, and a table of what was measured."""
+"""Measures the seconds and the peak memory of a command."""
 
 import os
 import runpy
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,14 +12,14 @@ ROOT = Path(__file__).parent.parent
 
 
 class Cost(NamedTuple):
-    """What one process took."""
+    """The cost of one process."""
 
     seconds: float
-    megabytes: float  # of memory at its peak, files that are only mapped included
+    megabytes: float  # peak memory, with files that are only mapped
 
 
 def measured(module: str, *arguments: str | Path, **environment: str) -> Cost:
-    """Runs a module of this repository as DVC does. Exits with its output where it fails."""
+    """Runs a module of this repository as DVC does. Exits with its output if it fails."""
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.measure", module, *map(str, arguments)],
@@ -37,16 +36,16 @@ def measured(module: str, *arguments: str | Path, **environment: str) -> Cost:
 
 
 def own_peak() -> float:
-    """Megabytes of memory that this process has held at its peak.
+    """The peak memory of this process in megabytes.
 
-    Not getrusage: what a parent held when it started a child counts as the child's there.
+    getrusage would also count the memory that the parent held when it started this process.
     """
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def processor() -> str:
-    """The machine in a few words: figures of different machines are not to be compared."""
+    """A description of the machine: measurements of different machines cannot be compared."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "?")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -55,26 +54,7 @@ def processor() -> str:
     )
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns line up.
-
-    >>> print(table(["stage", "s"], [["raw", "8.0"]]))
-    | stage |   s |
-    |-------|----:|
-    | raw   | 8.0 |
-    """
-    cells = [header, *rows]
-    widths = [max(len(row[n]) for row in cells) for n in range(len(header))]
-
-    def line(row: Sequence[str]) -> str:
-        first, *rest = zip(row, widths, strict=True)
-        return "| " + " | ".join([first[0].ljust(first[1]), *(c.rjust(w) for c, w in rest)]) + " |"
-
-    rule = f"|{'-' * (widths[0] + 2)}|" + "".join(f"{'-' * (w + 1)}:|" for w in widths[1:])
-    return "\n".join([line(header), rule, *map(line, rows)])
-
-
-if __name__ == "__main__":  # MODULE ARGUMENTS...: runs it and tells its peak
+if __name__ == "__main__":  # MODULE ARGUMENTS...: runs it and prints its peak memory
     del sys.argv[0]
     try:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

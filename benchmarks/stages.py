@@ -1,11 +1,11 @@
-"""Seconds and peak memory of each stage, and how the text stages' memory grows with the corpus.
+"""Measures the seconds and the peak memory of each stage, and the memory of text stages by corpus size.
 
     make bench ARCHIVE=aclImdb_v1.tar.gz            # the whole table
     make bench ARCHIVE=aclImdb_v1.tar.gz TIMES=1    # without the growth
 
-ARCHIVE is the IMDb archive or one of its layout. Each stage runs as DVC runs it, with the
-parameters of presets/imdb.args, in a temporary folder. For the growth the archive's reviews are
-written out 1, 4 and 16 times, numbered so that no two are equal.
+ARCHIVE is the IMDb archive or one of the same layout. Each stage runs as DVC runs it, with the parameters of
+presets/imdb.args, in a temporary folder. For the growth, the reviews of the archive are repeated 1, 4 and 16
+times, with numbers that make all of them distinct.
 """
 
 import argparse
@@ -20,15 +20,16 @@ from typing import Any
 import pooch
 import yaml
 
-from benchmarks.measure import ROOT, Cost, measured, processor, table
+from benchmarks.measure import ROOT, Cost, measured, processor
 from stages.lib.corpora import archive_members
+from stages.lib.markdown import table
 from stages.lib.params import Loader
 
 LIMITS = {  # seconds that a stage may take on two cores
     "raw": 20, "tokens": 10, "vocabulary": 10, "ids": 10, "tensors": 5, "projection": 5, "classifier": 60,
     "evaluation": 10, "report": 10,
 }  # fmt: skip
-SHIPPED = ("data/corpora", "data/pairs")  # what stages read of the repository itself
+SHIPPED = ("data/corpora", "data/pairs")  # read from the repository
 TEXT_STAGES = ("raw", "tokens", "vocabulary", "ids")
 
 
@@ -39,26 +40,26 @@ def preset(name: str) -> dict[str, Any]:
 
 
 def changed(params: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
-    """Params as `dvc exp run -S` would change them, one after the other.
+    """Parameters with the changes that `dvc exp run -S` would make, in order.
 
     >>> changed({"a": {"b": {"c": 1}}, "d": 2}, ["a.b.c=[3]", "d=x"])
     {'a': {'b': {'c': [3]}}, 'd': 'x'}
     """
-    found = copy.deepcopy(params)
+    result = copy.deepcopy(params)
     for item in changes:
         key, _, value = item.partition("=")
         *sections, parameter = key.split(".")
-        branch = found
+        branch = result
         for section in sections:
             branch = branch[section]
         branch[parameter] = yaml.load(value, Loader)
-    return found
+    return result
 
 
 def run_stage(stage: str, folder: Path, corpus: str = "imdb", **environment: str) -> Cost:
-    """Runs a stage with dvc.yaml's own command on what is in `folder`, which takes its checkpoint too.
+    """Runs a stage on the files in `folder` with its command in dvc.yaml; its checkpoint is in `folder` too.
 
-    Folders that the stage reads are made where they lack.
+    Missing folders are created.
     """
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8").replace("${corpus}", corpus)
     words = yaml.safe_load(text)["stages"][stage]["cmd"].split()[2:]
@@ -74,18 +75,18 @@ def run_stage(stage: str, folder: Path, corpus: str = "imdb", **environment: str
 
 
 def write_params(folder: Path, archive: Path) -> None:
-    """The IMDb preset, for the edition of the archive that is at hand."""
+    """Writes params.yaml with the IMDb preset and the checksum of this archive."""
     params = changed(preset("imdb"), [f"raw.checksum={checksum(archive)}"])
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
 
 
 def checksum(archive: Path) -> str:
-    """What raw.checksum shall be for this edition of a corpus's download."""
+    """The value of raw.checksum for a downloaded file."""
     return f"sha256:{pooch.file_hash(str(archive), alg='sha256')}"
 
 
 def repeated(archive: Path, times: int, target: Path) -> None:
-    """An archive with every review of another one `times` times, each with its number in front."""
+    """Writes an archive with every review of another `times` times, each with a number before its text."""
     with tarfile.open(target, "w") as out:
         for name, file in archive_members(archive):
             text = file.read()
@@ -97,7 +98,7 @@ def repeated(archive: Path, times: int, target: Path) -> None:
 
 
 def growth(archive: Path, times: list[int]) -> list[list[str]]:
-    """Megabytes at the peak of each text stage, and seconds of all, at several sizes of corpus."""
+    """The peak megabytes of each text stage, and the seconds of all of them, for several corpus sizes."""
     rows = []
     for factor in times:
         with tempfile.TemporaryDirectory() as name:
@@ -131,7 +132,7 @@ def main() -> None:
     print(f"{archive.name} with presets/imdb.args; {processor()}\n")
     print(table(["stage", "seconds", "goal", "peak MB"], rows), "\n")
     if len(options.times) > 1:
-        print("Peak MB of the text stages as the corpus grows, and their seconds together\n")
+        print("Peak MB of the text stages by corpus size, and the sum of their seconds\n")
         print(table(["corpus", *TEXT_STAGES, "seconds"], growth(archive, options.times)))
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks: their texts and tables are what they say, and the small one runs."""
+"""Benchmarks: their texts, parameters and tables, on tiny inputs."""
 
 import csv
 import importlib.util
@@ -35,7 +35,7 @@ def test_all_programs_get_the_same_documents(tmp_path: Path) -> None:
     assert (tmp_path / texts.LINES).read_text(encoding="utf-8") == "a b\n\nc\n"
 
 
-def test_a_text_of_words_loses_none(tmp_path: Path) -> None:
+def test_a_text_is_split_into_documents_without_losing_words(tmp_path: Path) -> None:
     words = [str(n) for n in range(2500)]
     (tmp_path / "text").write_text(" ".join(words), encoding="utf-8")
     documents = [document for group in texts.from_words(tmp_path / "text") for document in group]
@@ -43,7 +43,7 @@ def test_a_text_of_words_loses_none(tmp_path: Path) -> None:
     assert [word for document in documents for word in document] == words
 
 
-def test_rare_pairs_are_judged_by_the_vectors_of_their_unknown_words() -> None:
+def test_rare_pairs_are_scored_with_vectors_of_unknown_words() -> None:
     unknown = {"c": np.array([1, 0.1], np.float32), "d": np.array([0, 1], np.float32)}
     vectors = np.array([[1, 0], [1, 1]], np.float32)
     run = embeddings.Run(1.0, 1.0, ["a", "b"], vectors, unknown.get)
@@ -51,7 +51,7 @@ def test_rare_pairs_are_judged_by_the_vectors_of_their_unknown_words() -> None:
     assert embeddings.rare_agreement(run, {"set": pairs}) == [1.0, 2]
 
 
-def test_a_contender_may_go_without_the_unlabelled_reviews(tmp_path: Path) -> None:
+def test_keep_splits_removes_the_unlabelled_reviews(tmp_path: Path) -> None:
     path, original = tmp_path / "tokens.parquet", tmp_path / "original.parquet"
     splits = ["train", "unlabelled", "test", "validation", "unlabelled"]
     columns = [["a", "b", "c", "d", "e"], [0, None, 1, 1, None], splits, [["x"], ["y"], [], ["z"], ["x"]]]
@@ -63,7 +63,7 @@ def test_a_contender_may_go_without_the_unlabelled_reviews(tmp_path: Path) -> No
     assert original.read_bytes() == before
 
 
-def test_the_drawn_text_has_every_word_common_ones_often_and_topics() -> None:
+def test_the_random_text_has_every_word_frequent_words_and_topics() -> None:
     text = growth.draw(200_000, 1000)
     counts = np.bincount(text, minlength=1000)
     assert counts.min() >= 1
@@ -75,7 +75,7 @@ def test_the_drawn_text_has_every_word_common_ones_often_and_topics() -> None:
     assert (shares.max(1) > 400).mean() > 0.95
 
 
-def test_the_drawn_text_is_written_as_the_stages_would(tmp_path: Path) -> None:
+def test_the_random_text_is_written_in_the_format_of_the_stages(tmp_path: Path) -> None:
     text = growth.draw(2500, 100)
     growth.write_ids(tmp_path, text, 100)
     table = pq.read_table(tmp_path / "data/vocabulary.parquet")
@@ -91,7 +91,7 @@ def test_the_extra_for_benchmarks_is_pinned() -> None:
     assert all(re.fullmatch(r"[\w-]+==[\d.]+", package) for package in extra.packages("bench"))
 
 
-def test_the_table_of_a_tiny_text(tmp_path: Path) -> None:
+def test_the_embeddings_benchmark_prints_its_table(tmp_path: Path) -> None:
     pytest.importorskip("gensim")
     generator = np.random.default_rng(1)
     words = [f"w{n}" for n in generator.geometric(0.05, 5000)]
@@ -128,7 +128,7 @@ def test_every_row_of_the_ablation_has_valid_and_distinct_parameters(corpus: str
         assert len({row.name for row in rows}) == len(rows)
 
 
-def test_the_row_of_the_textbook_has_everything_turned_off(tmp_path: Path) -> None:
+def test_the_textbook_row_turns_all_additions_off(tmp_path: Path) -> None:
     textbook, *others = classifier.textbook_rows(made("imdb", tmp_path))
     params = classifier.with_changes(preset("imdb"), textbook.changes)
     assert params["ngrams"]["max_n"] == 0
@@ -138,22 +138,22 @@ def test_the_row_of_the_textbook_has_everything_turned_off(tmp_path: Path) -> No
     assert not {row.name for row in others} & {"pool=mean", "init=trained", "weight_averaging=false"}
 
 
-def test_settings_are_chosen_by_validation_and_figures_are_medians(
+def test_settings_are_chosen_on_validation_and_results_are_medians(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[float] = []
+    tried: list[float] = []
 
     def trained(program: str, made: classifier.Made, settings: classifier.Settings) -> classifier.Result:
         penalty = settings["C"]
-        asked.append(penalty)
-        seconds = [0, 4.0, 9.0][asked.count(0.1)] if penalty == 0.1 else 1.0
+        tried.append(penalty)
+        seconds = [0, 4.0, 9.0][tried.count(0.1)] if penalty == 0.1 else 1.0
         validation, test = {0.01: (6, 9), 0.1: (8, 5), 1: (8, 10), 10: (7, 10)}[penalty]
         return classifier.Result(seconds, 100.0, validation, test, {})
 
     monkeypatch.setattr(classifier, "trained", trained)
     monkeypatch.setattr(classifier.Made, "reviews", lambda self, split: 10)
     lines = classifier.contest(made("imdb", tmp_path), ["NBSVM, bigrams"], 2).splitlines()
-    assert asked == [0.01, 0.1, 1, 10, 0.1]
+    assert tried == [0.01, 0.1, 1, 10, 0.1]
     cells = [cell.strip() for cell in lines[2].split("|")[1:-1]]
     assert cells[:4] == ["NBSVM, bigrams", "C 0.1", "6.5", "100"]
     assert [cell.split()[0] for cell in cells[4:]] == ["80.00", "50.00"]
@@ -172,16 +172,16 @@ def write_tokens(folder: Path) -> None:
     )
 
 
-def test_peers_get_each_splits_words_and_labels_and_nothing_else(tmp_path: Path) -> None:
+def test_peers_read_only_the_words_and_labels_of_each_split(tmp_path: Path) -> None:
     write_tokens(tmp_path)
     classifier_peers.write_lines(tmp_path)
-    found = {
+    result = {
         split: sorted(
             zip(*classifier_peers.read_lines(classifier_peers.lines_of(tmp_path, split)), strict=True)
         )
         for split in LABELLED
     }
-    assert found == {
+    assert result == {
         "train": [("__label__0", "bad film"), ("__label__1", "good fine film")],
         "validation": [("__label__0", "")],
         "test": [("__label__0", "bad bad ."), ("__label__1", "good .")],
@@ -189,7 +189,7 @@ def test_peers_get_each_splits_words_and_labels_and_nothing_else(tmp_path: Path)
 
 
 @pytest.mark.parametrize("program", ["NBSVM", "TF-IDF"])
-def test_peers_learn(program: str, tmp_path: Path) -> None:
+def test_peers_classify_the_test_reviews(program: str, tmp_path: Path) -> None:
     write_tokens(tmp_path)
     classifier_peers.write_lines(tmp_path)
     train, test = (classifier_peers.lines_of(tmp_path, split) for split in ("train", "test"))
@@ -210,7 +210,7 @@ def test_both_methods_count_the_same_ngrams(reviews: list[list[str]], max_n: int
     assert Counter(map(tuple, counts.T)) == Counter(map(tuple, expected.T))
 
 
-def test_the_tables_of_a_tiny_corpus(tmp_path: Path) -> None:
+def test_the_classifier_benchmark_prints_its_tables(tmp_path: Path) -> None:
     archive = tmp_path / "imdb.tar"
     with (ROOT / "data/corpora/sample/reviews.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))[:150]
