@@ -27,7 +27,7 @@ LENGTHS = st.lists(st.integers(0, 50), min_size=1, max_size=60)
 
 @given(lengths=LENGTHS, size=st.integers(1, 9))
 @settings(deadline=None)
-def test_batches_have_every_review_once_and_similar_lengths(lengths: list[int], size: int) -> None:
+def test_batches_contain_every_review_once_and_similar_lengths(lengths: list[int], size: int) -> None:
     parts = list(batches_of(lengths).shuffled(size, torch.Generator().manual_seed(0)))
     assert sorted(torch.cat(parts).tolist()) == list(range(len(lengths)))
     assert all(len(part) <= size for part in parts)
@@ -35,7 +35,7 @@ def test_batches_have_every_review_once_and_similar_lengths(lengths: list[int], 
     assert all(a[1] <= b[0] for a, b in pairwise(ranges))
 
 
-def test_batches_have_another_order_each_time_and_the_same_for_a_seed() -> None:
+def test_batches_are_reshuffled_each_time_and_reproducible() -> None:
     batches = batches_of([3] * 40)
     generator = torch.Generator().manual_seed(0)
     first, second = (torch.cat(list(batches.shuffled(8, generator))) for _ in range(2))

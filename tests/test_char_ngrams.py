@@ -25,7 +25,7 @@ def by_loop(word: str, ngrams: CharNgrams) -> list[int]:
 
 @given(words=st.lists(WORDS, max_size=6), smallest=st.integers(1, 4), more=st.integers(0, 4))
 @settings(max_examples=100, deadline=None)
-def test_all_ngrams_are_found_as_by_a_loop(words: list[str], smallest: int, more: int) -> None:
+def test_ngrams_equal_those_of_a_loop(words: list[str], smallest: int, more: int) -> None:
     ngrams = CharNgrams(min=smallest, max=smallest + more, buckets=997)
     buckets, counts = char_ngrams_of(words, ngrams)
     expected = [by_loop(word, ngrams) for word in words]

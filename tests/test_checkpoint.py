@@ -19,9 +19,9 @@ def saved_in(folder: Path) -> Checkpoint:
 
 
 def test_a_saved_state_is_loaded(tmp_path: Path) -> None:
-    found = saved_in(tmp_path / "key").load()
-    assert found is not None
-    tensors, state = found
+    result = saved_in(tmp_path / "key").load()
+    assert result is not None
+    tensors, state = result
     assert torch.equal(tensors["table"], TENSORS["table"])
     assert state == STATE
 

@@ -1,4 +1,4 @@
-"""Memory: what does not fit is refused in one line; what fits to the byte is not."""
+"""Memory: more than the free memory is refused in one line; exactly the free memory is not."""
 
 import psutil
 import pytest
@@ -7,7 +7,7 @@ from stages.lib.command import Refusal
 from stages.lib.memory import require_memory
 
 
-def test_more_than_the_free_memory_is_refused_and_as_much_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_more_than_the_free_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     free = psutil.virtual_memory()._replace(available=2_000_000_000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     require_memory(2_000_000_000, "a: found 1, which", "lower it")

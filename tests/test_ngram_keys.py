@@ -150,7 +150,7 @@ def keys_of_group(count: int, bits: int, group: int) -> list[int]:
 
 
 @pytest.mark.parametrize("group", [0, 3, 7])
-def test_keys_of_one_group_get_a_slot_each(group: int) -> None:
+def test_keys_of_the_same_group_get_different_slots(group: int) -> None:
     keys = keys_of_group(14, 5, group)
     table = Table(np.array(keys[:12], np.int64))
     assert table.bits == 5
@@ -170,7 +170,7 @@ def test_keys_without_a_slot_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         Table(np.random.default_rng(0).integers(1, 2**62, 1000))
 
 
-def test_tables_of_no_key_and_of_one() -> None:
+def test_tables_of_zero_keys_and_of_one_key() -> None:
     keys = np.array([7, 8, 7, 2**62])
     assert Table(np.zeros(0, np.int64)).find(keys).tolist() == [ABSENT] * 4
     assert Table(np.array([7])).find(keys).tolist() == [0, ABSENT, 0, ABSENT]
@@ -206,7 +206,7 @@ def test_buckets_are_about_equally_full() -> None:
     max_features=st.sampled_from([1, 2, 5, 99]),
 )
 @settings(deadline=None, max_examples=200)
-def test_learnt_ngrams_are_those_of_a_counter(
+def test_selected_ngrams_equal_those_of_a_counter(
     documents: list[list[int]], max_n: int, min_df: int, max_features: int
 ) -> None:
     keys, counts = learn_ngrams(*flat_of(documents), max_n, V, min_df, max_features)
@@ -215,7 +215,7 @@ def test_learnt_ngrams_are_those_of_a_counter(
     )
     df = Counter(key for key, _ in within)
     frequent = sorted((-count, key) for key, count in df.items() if count >= min_df)
-    assert keys.tolist() == sorted(key for _, key in frequent[:max_features])  # of equal ones the lower keys
+    assert keys.tolist() == sorted(key for _, key in frequent[:max_features])  # ties: the lower keys
     assert keys.dtype == np.int64
     assert counts.shape == (len(documents), len(keys))
     assert counts.toarray().tolist() == [[within[int(key), n] for key in keys] for n in range(len(documents))]
@@ -226,7 +226,7 @@ def a_corpus(count: int = 300) -> list[list[int]]:
     return [generator.zipf(1.5, generator.integers(0, 60)).clip(1, 499).tolist() for _ in range(count)]
 
 
-def test_the_number_of_cores_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bytes_do_not_depend_on_the_number_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     flat, lengths = flat_of(a_corpus())
     results = []
     for cores in (1, 2, 3, None):
@@ -279,7 +279,7 @@ def test_pairs_are_counted_in_the_order_of_rows_and_columns(width: int) -> None:
     assert counts.data.tolist() == [2, 1, 2, 1]
 
 
-def test_starts_of_groups() -> None:
+def test_starts_of_groups_by_hand() -> None:
     assert group_starts(np.array([], np.int64)).tolist() == []
     assert group_starts(np.array([0, 0, 0])).tolist() == [0]
     assert group_starts(np.array([0, 1, 1, 9])).tolist() == [0, 1, 3]

@@ -220,7 +220,7 @@ OTHER_FILES: dict[str, tuple[dict[str, NDArray[Any]], Any]] = {
 
 
 @pytest.mark.parametrize("name", OTHER_FILES)
-def test_files_of_something_else_are_refused(tmp_path: Path, name: str) -> None:
+def test_safetensors_files_with_other_contents_are_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / "ngrams.safetensors"
     save_file(VALID, path, {"ngrams": CONFIG.model_dump_json()})
     assert NGramModel.load(path).keys.tolist() == [3, 4]
@@ -230,7 +230,7 @@ def test_files_of_something_else_are_refused(tmp_path: Path, name: str) -> None:
         NGramModel.load(path)
 
 
-def test_bytes_of_something_else_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_safetensors_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"no")
     with pytest.raises(Refusal, match="a: no n-grams of this version"):
         NGramModel.load(tmp_path / "a")

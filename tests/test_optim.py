@@ -1,4 +1,4 @@
-"""Adam: the steps of torch's own optimisers."""
+"""Adam: steps equal to those of torch's optimisers."""
 
 import pytest
 import torch

@@ -52,7 +52,7 @@ def test_pool_equals_lookup_and_pooling(mode: Mode, sparse: bool, lengths: list[
 
 
 @pytest.mark.parametrize("mode", ["mean", "sum"])
-def test_equal_weights_change_nothing(mode: Literal["mean", "sum"]) -> None:
+def test_equal_weights_do_not_change_the_result(mode: Literal["mean", "sum"]) -> None:
     ids, table = random_batch([3, 0, 5])
     weights = torch.full(ids.shape, 1.0, dtype=table.dtype)
     torch.testing.assert_close(pool(ids, table, mode, weights), pool(ids, table, mode))
@@ -72,7 +72,7 @@ def test_the_mean_equals_embedding_bag_of_torch() -> None:
 
 
 @pytest.mark.parametrize("function", [mean_pool, max_pool])
-def test_padding_has_no_influence(function: Callable[[Tensor, Tensor], Tensor]) -> None:
+def test_padding_does_not_change_the_result(function: Callable[[Tensor, Tensor], Tensor]) -> None:
     ids, table = random_batch([3, 1, 6])
     mask = ids != PAD
     vectors = table[ids]
@@ -81,5 +81,5 @@ def test_padding_has_no_influence(function: Callable[[Tensor, Tensor], Tensor]) 
 
 
 @pytest.mark.parametrize("function", [mean_pool, max_pool])
-def test_a_document_without_words_becomes_zeros(function: Callable[[Tensor, Tensor], Tensor]) -> None:
+def test_a_document_without_words_is_pooled_to_zeros(function: Callable[[Tensor, Tensor], Tensor]) -> None:
     assert function(torch.ones(2, 3, D), torch.zeros(2, 3, dtype=torch.bool)).eq(0).all()

@@ -1,4 +1,4 @@
-"""Portable: the same bits whatever vector instructions the processor has, and deterministic torch."""
+"""Portable: results independent of vector instructions, and deterministic torch."""
 
 import os
 import subprocess

@@ -62,7 +62,7 @@ def test_no_line_is_wider_than_100_columns(
     assert max(map(len, capsys.readouterr().err.splitlines())) <= 100
 
 
-def test_failed_work_raises_its_own_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_in_the_block_is_raised_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         with progress("tokens", "reviews"):
             raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""Reviews: what is read from a file, padding removed, batches of documents, weights of labels."""
+"""Reviews: reading a split, removing padding, batches of documents, weights of labels."""
 
 from pathlib import Path
 
