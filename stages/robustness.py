@@ -77,7 +77,7 @@ def ends_of(lists: pa.ListArray, kept: int, keep: str) -> pa.ListArray:
 
 
 def alterations_of_words(params: Params) -> dict[str, Callable[[pa.ListArray], pa.ListArray]]:
-    """Functions of lists of row numbers. `shuffled` draws anew at every call."""
+    """Functions of lists of row numbers. `shuffled` draws again at every call."""
     generator = np.random.default_rng([params.seed, 0])
     return {
         "shuffled": lambda lists: shuffled(lists, generator),
@@ -87,7 +87,7 @@ def alterations_of_words(params: Params) -> dict[str, Callable[[pa.ListArray], p
 
 
 def alterations_of_text(params: Params) -> dict[str, Callable[[list[str]], list[str]]]:
-    """Functions of texts. Those with typing errors draw anew at every call."""
+    """Functions of texts. Those with typing errors draw again at every call."""
 
     def typos(percent: int) -> Callable[[list[str]], list[str]]:
         generator = np.random.default_rng([params.seed, percent])

@@ -89,7 +89,7 @@ def hashes_in(files: Iterable[Mapping[str, Any]], version: str) -> list[str]:
 
 
 def files_of(name: str, index: str) -> list[dict[str, Any]]:
-    """What the index says of all files of a package, of all versions."""
+    """The entries of the index for all files of a package, of all versions."""
     url = f"{index.rstrip('/')}/{canonicalize_name(name)}/"
     answer = requests.get(url, headers={"Accept": SIMPLE_API}, timeout=60)
     answer.raise_for_status()

@@ -220,7 +220,7 @@ def whole_archive(path: Path) -> Iterator[None]:
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         raise Refusal(f"{path}: damaged archive: {error}; download it again") from None
     except (RuntimeError, NotImplementedError) as error:  # a password, an unknown compression
-        raise Refusal(f"{path}: cannot read the archive: {error}; create it anew without that") from None
+        raise Refusal(f"{path}: cannot read the archive: {error}; pack it without that feature") from None
 
 
 def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
