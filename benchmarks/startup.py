@@ -1,17 +1,17 @@
-"""Seconds until each stage can start its work: the import of its libraries, and of torch where it needs it.
+"""Processor seconds that each stage takes to start: Python, and the import of its libraries.
 
     make bench-startup                  # the table of benchmarks/stages.md
     make bench-startup OPTIONS="--times 9"
 
-Each stage is started with `--help`, which imports everything and runs nothing. Stages take turns, so that
-a busy machine slows all of them alike; the median is printed, and its ratio to that of bare Python.
+Each stage is started with `--help`, which imports everything and runs nothing. Stages take turns, and the
+median is printed. Processor seconds are less sensitive than elapsed ones to what else the machine does.
 """
 
 import argparse
+import resource
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 
 from benchmarks.measure import ROOT
@@ -22,10 +22,11 @@ HEAVY = ("torch", "scipy", "sklearn", "pandas", "polars", "pyarrow", "plotly", "
 
 
 def seconds(*command: str) -> float:
-    """How long a command takes."""
-    start = time.perf_counter()
+    """The processor seconds of a command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, *command], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def libraries(stage: str) -> list[str]:
