@@ -126,14 +126,14 @@ class Predictor:
         return self.explain_all([text], label)[0]
 
     def explain_all(self, texts: Sequence[str], label: int | None = None) -> list[Explanation]:
-        """`explain` of each text. Faster: all texts are tokenised and scored together.
-
-        Reference: `explain`; equal by test_texts_are_explained_together_as_one_by_one.
-        """
-        flat, lengths = self.cut(self.ids(texts))
+        """`explain` of each text, faster than one by one. Test: tests/test_predictor.py,
+        test_texts_are_explained_together_as_one_by_one."""
+        token_lists = self.tokens(texts)
+        arrow_lists = pa.array(token_lists, pa.list_(pa.string()))
+        flat, lengths = self.cut(look_up(arrow_lists, self.numbers))
         documents = np.split(flat, np.cumsum(lengths)[:-1])
         logits = self.model.logits(flat, lengths)  # (N, O)
-        rows = zip(self.tokens(texts), documents, logits, strict=True)
+        rows = zip(token_lists, documents, logits, strict=True)
         return [self.explain_document(*row, label) for row in rows] if texts else []
 
     def explain_document(

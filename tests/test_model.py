@@ -234,7 +234,8 @@ def test_the_threshold_applies_to_two_labels_only() -> None:
     assert decide(np.array([[0.2, 0.3, 0.5]]), 0.9).tolist() == [2]
     model = a_model()
     assert model.predicted(table).tolist() == [0, 1, 1, 1, 1, 0]
-    assert model.predicted(table, 0.85).tolist() == [0, 0, 0, 0, 1, 0]
+    model.config = model.config.model_copy(update={"threshold": 0.85})
+    assert model.predicted(table).tolist() == [0, 0, 0, 0, 1, 0]
 
 
 def test_probabilities_are_calibrated_by_the_models_temperature() -> None:

@@ -20,16 +20,6 @@ from stages.lib.params import Section
 from stages.lib.reviews import logits_for
 from stages.lib.word_model import Keep, Pool, WordModel
 
-__all__ = [
-    "Contribution",
-    "Model",
-    "ModelConfig",
-    "cross_entropy",
-    "decide",
-    "log_probabilities",
-    "probabilities",
-]
-
 
 class ModelConfig(Section):
     """What scoring needs to know beside the weights."""
@@ -63,9 +53,9 @@ class Model:
         """Calibrated probabilities, (N, O) -> (N, L); by default with the model's own temperature."""
         return probabilities(logits, self.config.temperature if temperature is None else temperature)
 
-    def predicted(self, probabilities: Float64, threshold: float | None = None) -> Int64:
-        """The predicted labels, (N, L) -> (N,); by default with the model's own threshold."""
-        return decide(probabilities, self.config.threshold if threshold is None else threshold)
+    def predicted(self, probabilities: Float64) -> Int64:
+        """The predicted labels, (N, L) -> (N,), with the model's own threshold."""
+        return decide(probabilities, self.config.threshold)
 
     def contributions(self, flat: Int32) -> list[Contribution]:
         """What each token and each known n-gram of one document, (T,), adds to its logits.
