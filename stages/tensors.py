@@ -7,20 +7,22 @@ over the padding as well.
     python -m stages.tensors --help
 
 For each of train, validation and test: `SPLIT.ids` (N, T) int32, `SPLIT.lengths` (N,) int32,
-`SPLIT.labels` (N,) int32, in the order of data/ids.parquet. The parameters are stored in the file, so that
-a new text can be cut in the same way.
+`SPLIT.labels` (N,) int32, in the order of data/ids.parquet, and `SPLIT.unknown`, the UTF-8 bytes of the words
+behind each 1, `<unk>`, each followed by a line feed. The parameters are stored in the file, so that a new
+text can be cut in the same way.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from pydantic import Field
 from safetensors.numpy import save_file
 
-from stages import LABELLED, PAD
+from stages import LABELLED, PAD, UNK
 from stages.lib.arrays import Int32
 from stages.lib.command import run
 from stages.lib.files import atomic, write_json
@@ -63,15 +65,39 @@ def rectangle(flat: Int32, lengths: Int32, width: int, keep: str) -> tuple[Int32
     return rows, lengths
 
 
-def reviews_in(ids: Path, splits: Sequence[str]) -> Iterator[tuple[str, Int32, Int32, Int32]]:
-    """(split, ids (M,), lengths (N,), labels (N,)) of the given splits, batch by batch."""
-    for batch in read_batches(ids, ["label", "split", "ids"]):
+def kept_words(unknown: pa.Array, flat: Int32, lengths: Int32, width: int, keep: str) -> pa.Array:
+    """Those of the unknown words (U,) that cutting keeps. They are the words behind each UNK of `flat`.
+
+    >>> flat, lengths = np.array([1, 5, 1, 1]), np.array([3, 1])
+    >>> kept_words(pa.array(["a", "b", "c"]), flat, lengths, width=2, keep="head").to_pylist()
+    ['a', 'c']
+    """
+    number = np.full(len(flat), -1, np.int32)
+    number[flat == UNK] = np.arange(len(unknown))
+    kept, _ = truncate(number, lengths, width, keep)
+    return unknown.take(pa.array(kept[kept >= 0]))
+
+
+class Part(NamedTuple):
+    """Reviews of one split, one after the other."""
+
+    split: str
+    ids: Int32  # (M,)
+    lengths: Int32  # (N,)
+    labels: Int32  # (N,)
+    unknown: pa.Array  # (U,) the words behind each UNK
+
+
+def reviews_in(ids: Path, splits: Sequence[str]) -> Iterator[Part]:
+    """The reviews of the given splits, batch by batch."""
+    for batch in read_batches(ids, ["label", "split", "ids", "unknown"]):
         column = np.asarray(batch["split"])
         for split in splits:
             part = batch.filter(column == split)
             if len(part):
                 lengths = np.diff(np.asarray(part["ids"].offsets)).astype(np.int32)
-                yield split, np.asarray(part["ids"].flatten()), lengths, np.asarray(part["label"])
+                flat, labels = np.asarray(part["ids"].flatten()), np.asarray(part["label"])
+                yield Part(split, flat, lengths, labels, part["unknown"].flatten())
 
 
 def review_counts(ids: Path) -> Counter[str]:
@@ -82,7 +108,7 @@ def review_counts(ids: Path) -> Counter[str]:
 
 def longest(ids: Path) -> int:
     """The number of tokens of the longest labelled review, at least 1."""
-    return max((int(lengths.max()) for _, _, lengths, _ in reviews_in(ids, LABELLED)), default=0) or 1
+    return max((int(part.lengths.max()) for part in reviews_in(ids, LABELLED)), default=0) or 1
 
 
 def main(params: Path, ids: Path, tensors: Path, metrics: Path) -> None:
@@ -91,21 +117,25 @@ def main(params: Path, ids: Path, tensors: Path, metrics: Path) -> None:
     width = longest(ids) if choices.max_length == "longest" else choices.max_length
     what = f"tensors.max_length: found {choices.max_length!r}, which for {count.total():,} reviews"
     require_memory(4 * count.total() * width, what, "set a lower number")
-    arrays: dict[str, Int32] = {}
+    arrays: dict[str, Any] = {}
     for split in LABELLED:
         arrays[f"{split}.ids"] = np.empty((count[split], width), np.int32)
         arrays[f"{split}.lengths"] = np.empty(count[split], np.int32)
         arrays[f"{split}.labels"] = np.empty(count[split], np.int32)
     done: Counter[str] = Counter()
     truncated: Counter[str] = Counter()
-    for split, flat, lengths, labels in reviews_in(ids, LABELLED):
+    unknown: dict[str, list[str]] = {split: [] for split in LABELLED}
+    for split, flat, lengths, labels, words in reviews_in(ids, LABELLED):
         here = slice(done[split], done[split] + len(lengths))
         arrays[f"{split}.ids"][here], arrays[f"{split}.lengths"][here] = rectangle(
             flat, lengths, width, choices.keep
         )
         arrays[f"{split}.labels"][here] = labels
+        unknown[split] += kept_words(words, flat, lengths, width, choices.keep).to_pylist()
         done[split] += len(lengths)
         truncated[split] += int((lengths > width).sum())
+    for split, spelled in unknown.items():
+        arrays[f"{split}.unknown"] = np.frombuffer("".join(f"{w}\n" for w in spelled).encode(), np.uint8)
     with atomic(tensors) as temporary:
         save_file(arrays, temporary, {"tensors": choices.model_dump_json()})
     write_json(

@@ -14,7 +14,7 @@ class Batches:
     """The reviews of a split: `ids` (N, T), `lengths` (N,) and `labels` (N,), and batches of them."""
 
     def __init__(self, reviews: Reviews, device: torch.device) -> None:
-        self.ids, self.lengths, self.labels = (torch.from_numpy(array) for array in reviews)
+        self.ids, self.lengths, self.labels = (torch.from_numpy(array) for array in reviews[:3])
         self.device = device
         self.pooled: Tensor | None = None  # (N, D): the reviews' vectors, if they do not change
 
