@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 
 from stages.lib.arrays import Float32, Float64, Int32
 from stages.lib.model import probabilities
+from stages.lib.ngram.inputs import Inputs
 from stages.lib.ngram.keys import Table, count_ngrams, learn_ngrams
 from stages.lib.ngram.model import document_counts, log_count_ratios
 from stages.lib.ngram.regression import logistic_regression
@@ -62,7 +63,7 @@ def nbsvm(train: Reviews, test: Reviews, words: int, labels: int) -> Float64:
     def log_odds(label: int, ratio: Float32) -> Float64:
         weights = np.ones(len(train.labels))
         is_label = (train.labels == label).astype(np.int32)
-        v, bias = logistic_regression(present, is_label, ratio[:, None], L2, weights)
+        v, bias = logistic_regression(Inputs([[present]]), is_label, ratio[:, None], L2, weights)
         v = (1 - INTERPOLATION) * np.abs(v).mean() + INTERPOLATION * v  # (F, 1)
         odds: Float64 = (scored @ (v[:, 0] * ratio).astype(np.float64)) + bias[0]
         return odds

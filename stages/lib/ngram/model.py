@@ -1,6 +1,6 @@
 """A linear model over n-gram counts, in numpy and scipy.sparse.
 
-    logits = pooled counts (N, F) @ weight (F, O) + bias (O,)
+    logits = pooled counts (N, F) @ weight (F, O) + logits of the character n-grams + bias (O,)
 
 `NGramModel.logits` scores documents with the same sparse counts that `stages.ngrams` trains on.
 """
@@ -18,11 +18,15 @@ from scipy.sparse import csr_matrix
 from stages.lib.arrays import Float32, Float64, Int32, Int64
 from stages.lib.command import Refusal
 from stages.lib.files import atomic
+from stages.lib.ngram.chars import CharModel
 from stages.lib.ngram.keys import ABSENT, Buckets, Finder, Table, count_ngrams, ngram_keys
 from stages.lib.params import Section
-from stages.lib.reviews import document_batches
+from stages.lib.reviews import Documents, document_batches
 
 ENDING = 10  # the ending of a document is its last tenth
+# Sums of counts are divided by this power of the number of n-grams. A mean gives a text of two words the
+# same logits as a long one that repeats them; a sum gives the long one too much. The square root is between.
+POOL_POWER = {"mean": 1.0, "sqrt": 0.5, "sum": 0.0}
 
 
 class NGramConfig(Section):
@@ -31,7 +35,8 @@ class NGramConfig(Section):
     max_n: int = Field(ge=0, le=8)
     buckets: int | None
     binary: bool  # an n-gram counts once per document
-    pool: Literal["mean", "sum"]
+    char_max_n: int = Field(ge=0, le=8)
+    pool: Literal["mean", "sqrt", "sum"]
     ending_boost: float  # additional weight of n-grams that start in the ending
     words: int  # V
     vocabulary: str  # SHA-256 of data/vocabulary.parquet
@@ -46,20 +51,35 @@ class Contribution(NamedTuple):
 
 
 class NGramModel:
-    """Weights (F, O) and a bias (O,); `keys` (F,) are those of the n-grams, or (0,) if they are hashed."""
+    """Weights (F, O) and a bias (O,); `keys` (F,) are those of the n-grams, or (0,) if they are hashed.
 
-    def __init__(self, weight: Float32, bias: Float64, keys: Int64, config: NGramConfig) -> None:
-        self.weight, self.bias, self.keys, self.config = weight, bias, keys, config
+    `chars` is the part for character n-grams, if there is one.
+    """
+
+    def __init__(
+        self,
+        weight: Float32,
+        bias: Float64,
+        keys: Int64,
+        config: NGramConfig,
+        chars: CharModel | None = None,
+    ) -> None:
+        """Raises ValueError if the arrays do not fit together."""
+        self.weight, self.bias, self.keys, self.config, self.chars = weight, bias, keys, config, chars
         self.finder: Finder = Buckets(config.buckets) if config.buckets else Table(keys)
         if weight.ndim != 2 or weight.shape != (self.finder.rows, len(bias)):
             raise ValueError(f"found weights of shape {weight.shape} for {self.finder.rows} n-grams")
 
-    def logits(self, flat: Int32, lengths: Int32 | Int64) -> Float64:
-        """(M,), (N,) -> (N, O). Documents are processed in batches, so memory is bounded."""
-        if not len(self.weight):
-            return np.tile(self.bias, (len(lengths), 1))
-        batches = [self.counts(*batch) @ self.weight for batch in document_batches(flat, lengths)]
-        return np.concatenate(batches or [np.zeros((0, len(self.bias)))]) + self.bias
+    def logits(self, documents: Documents) -> Float64:
+        """The logits of the documents, (N, O). They are processed in batches, so memory is bounded."""
+        result = np.tile(self.bias, (len(documents.lengths), 1))
+        if len(self.weight):
+            batches = document_batches(documents.ids, documents.lengths)
+            parts = [self.counts(*batch) @ self.weight for batch in batches]
+            result += np.concatenate(parts or [np.zeros((0, len(self.bias)))])
+        if self.chars:
+            result += self.chars.logits(documents)
+        return result
 
     def counts(self, flat: Int32, lengths: Int32 | Int64) -> csr_matrix:
         """The pooled counts of the n-grams in each document: (M,), (N,) -> (N, F)."""
@@ -70,14 +90,19 @@ class NGramModel:
             ending = count_ngrams(*document_endings(flat, lengths), max_n, words, self.finder)
         return pooled_counts(whole, ending, self.config)
 
-    def contributions(self, flat: Int32) -> list[Contribution]:
-        """What each occurrence of a known n-gram of one document, (T,), adds to its logits.
+    def contributions(self, document: Documents) -> list[Contribution]:
+        """What each occurrence of a known n-gram of one document adds to its logits.
 
         If n-grams count once per document, the contribution is divided equally among the occurrences.
-        The contributions and the bias sum to the logits.
+        Character n-grams contribute to their word. The contributions and the bias sum to the logits.
         """
-        if not len(self.weight):
-            return []
+        result = self._ngram_contributions(document.ids) if len(self.weight) else []
+        if self.chars:
+            words = enumerate(self.chars.contributions(document))
+            result += [Contribution(start, start + 1, logits) for start, logits in words]
+        return result
+
+    def _ngram_contributions(self, flat: Int32) -> list[Contribution]:
         config = self.config
         matched = [
             (start, start + order, row)
@@ -95,7 +120,7 @@ class NGramModel:
             / (ending_counts[row] if config.binary and start >= ending else 1)
             for start, _, row in matched
         ]
-        total = max(1.0, sum(values)) if config.pool == "mean" else 1.0
+        total = max(1.0, sum(values)) ** POOL_POWER[config.pool]
         return [
             Contribution(start, end, self.weight[row].astype(np.float64) * (value / total))
             for (start, end, row), value in zip(matched, values, strict=True)
@@ -104,7 +129,8 @@ class NGramModel:
     def scaled(self, factor: float) -> "NGramModel":
         """The model whose logits are `factor` times those of this one."""
         weight = self.weight * np.float32(factor)
-        return NGramModel(weight, self.bias * factor, self.keys, self.config)
+        chars = self.chars and self.chars.scaled(factor)
+        return NGramModel(weight, self.bias * factor, self.keys, self.config, chars)
 
     def save(self, path: Path) -> None:
         """Writes data/ngrams.safetensors."""
@@ -113,7 +139,13 @@ class NGramModel:
 
     def arrays(self) -> dict[str, Any]:
         """The arrays that a file holds."""
-        return {"weight": self.weight, "bias": self.bias.astype(np.float32), "keys": self.keys}
+        chars = self.chars.arrays() if self.chars else {}
+        return {
+            "weight": self.weight,
+            "bias": self.bias.astype(np.float32),
+            "keys": self.keys,
+            **{f"chars.{name}": array for name, array in chars.items()},
+        }
 
     @classmethod
     def load(cls, path: Path) -> "NGramModel":
@@ -128,9 +160,14 @@ class NGramModel:
     @classmethod
     def from_arrays(cls, arrays: dict[str, Any], config: NGramConfig) -> "NGramModel":
         """The model with the arrays of a file. Raises ValueError or LookupError if they do not fit."""
-        if set(arrays) != {"weight", "bias", "keys"}:
+        names = [f"chars.{name}" for name in CharModel.ARRAYS] if config.char_max_n else []
+        if set(arrays) != {"weight", "bias", "keys", *names}:
             raise ValueError(f"found the arrays {', '.join(arrays)}")
-        return cls(arrays["weight"], arrays["bias"].astype(np.float64), arrays["keys"], config)
+        chars = None
+        if names:
+            parts = {name: arrays[f"chars.{name}"] for name in CharModel.ARRAYS}
+            chars = CharModel(**parts, max_n=config.char_max_n)
+        return cls(arrays["weight"], arrays["bias"].astype(np.float64), arrays["keys"], config, chars)
 
 
 def document_endings(flat: Int32, lengths: Int32 | Int64) -> tuple[Int32, Int32 | Int64]:
@@ -149,10 +186,8 @@ def pooled_counts(whole: csr_matrix, ending: csr_matrix | None, config: NGramCon
     counts = document_counts(whole, config.binary)
     if ending is not None:
         counts = counts + np.float32(config.ending_boost) * document_counts(ending, config.binary)
-    if config.pool == "sum":
-        return counts
-    total = np.asarray(counts.sum(1)).ravel()
-    scale = np.repeat(1 / np.maximum(total, 1), np.diff(counts.indptr)).astype(np.float32)
+    total = np.maximum(np.asarray(counts.sum(1)).ravel(), 1) ** POOL_POWER[config.pool]
+    scale = np.repeat(1 / total, np.diff(counts.indptr)).astype(np.float32)
     return csr_matrix((counts.data * scale, counts.indices, counts.indptr), counts.shape)
 
 
@@ -171,10 +206,16 @@ def log_count_ratios(counts: csr_matrix, labels: Int32, label_count: int) -> Flo
     Wang and Manning 2012, "Baselines and Bigrams: Simple, Good Sentiment and Topic Classification",
     section 2.
     """
-    present = document_counts(counts, binary=True)
+    is_label = csr_matrix(np.eye(label_count)[labels].T)  # (L, N)
+    return ratios_of(is_label @ document_counts(counts, binary=True))
+
+
+def ratios_of(frequencies: csr_matrix) -> Float32:
+    """The log-count ratios from the document frequencies for each label: (L, F) -> (F, O)."""
+    frequency = frequencies.toarray().astype(np.float64)
+    every = frequency.sum(0)
     columns = []
-    for label in [1] if label_count == 2 else range(label_count):
-        positive = (labels == label).astype(np.float64)
-        p, q = positive @ present + 1.0, (1 - positive) @ present + 1.0  # (F,)
+    for of_label in frequency[1:] if len(frequency) == 2 else frequency:
+        p, q = of_label + 1.0, every - of_label + 1.0  # (F,)
         columns.append(np.log(p / p.sum()) - np.log(q / q.sum()))
     return np.stack(columns, 1).astype(np.float32)

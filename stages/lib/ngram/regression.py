@@ -5,40 +5,44 @@ logit. Test: tests/test_ngrams.py, test_the_coefficients_equal_those_of_scikit_l
 """
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from stages.lib.arrays import Float32, Float64, Int32
 from stages.lib.model import cross_entropy, probabilities
+from stages.lib.ngram.inputs import Inputs
 
-ITERATIONS = 30  # of L-BFGS per logit, at most: after that the loss hardly changes
-MEMORY = 8  # earlier steps that L-BFGS stores; more save no time
+ITERATIONS = 60  # of L-BFGS, at most: after that the loss hardly changes
+MEMORY = 5  # earlier steps that L-BFGS stores; more save no time
 
 
 def logistic_regression(
-    inputs: csr_matrix, labels: Int32, scale: Float32, l2: float, weights: Float64
+    inputs: Inputs,
+    labels: Int32,
+    scale: Float32,
+    l2: float,
+    weights: Float64,
+    start: tuple[Float32, Float32] | None = None,
 ) -> tuple[Float32, Float32]:
     """The coefficients w (F, O) and bias (O,) with the lowest loss, for logits inputs @ (scale * w) + bias.
 
     `inputs` is (N, F), `labels` (N,), `scale` (F, O). The loss is the sum of the cross-entropies, each
     times its weight (N,), and l2 / 2 times the sum of squares of w. It is convex, so there is no learning
-    rate, no seed and no order of batches: L-BFGS finds the minimum. The two sparse products add in one
-    fixed order.
+    rate, no seed and no order of batches: L-BFGS finds the minimum, from `start` or from zero. The two
+    sparse products add in one fixed order.
     """
     from scipy.optimize import minimize  # takes 0.2 s to import
 
-    transposed = inputs.T.tocsr()
     outputs = scale.shape[1]
     rows = np.arange(len(labels))
 
     def loss_and_gradient(values: Float64) -> tuple[float, Float64]:
         w = values[:-outputs].reshape(-1, outputs).astype(np.float32)
-        logits = (inputs @ (scale * w)).astype(np.float64) + values[-outputs:]  # (N, O)
+        logits = inputs.dot(scale * w).astype(np.float64) + values[-outputs:]  # (N, O)
         loss = float((cross_entropy(logits, labels) * weights).sum())
         # The derivative of the cross-entropy by a logit: probability minus 1 for the label, else 0.
         residuals = probabilities(logits)  # (N, L)
         residuals[rows, labels] -= 1
         residuals = residuals[:, -outputs:] * weights[:, None]  # (N, O)
-        gradient = scale * (transposed @ residuals.astype(np.float32))  # (F, O)
+        gradient = scale * inputs.transposed_dot(residuals.astype(np.float32))  # (F, O)
         return (
             loss + l2 / 2 * float(values[:-outputs] @ values[:-outputs]),
             np.concatenate([gradient.ravel() + l2 * values[:-outputs], residuals.sum(0)]),
@@ -46,9 +50,9 @@ def logistic_regression(
 
     result = minimize(
         loss_and_gradient,
-        np.zeros(scale.size + outputs),
+        np.zeros(scale.size + outputs) if start is None else np.concatenate([p.ravel() for p in start]),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": ITERATIONS * outputs, "maxcor": MEMORY, "ftol": 1e-10, "gtol": 1e-6},
+        options={"maxiter": ITERATIONS, "maxcor": MEMORY, "ftol": 1e-5, "gtol": 1e-6},
     ).x.astype(np.float32)
     return result[:-outputs].reshape(-1, outputs), result[-outputs:]
