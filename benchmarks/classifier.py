@@ -46,7 +46,7 @@ from stages.lib.intervals import wilson
 from stages.lib.markdown import table
 from stages.lib.model import Model, decide, probabilities
 from stages.lib.ngram.model import NGramModel
-from stages.lib.reviews import read_split, unpadded
+from stages.lib.reviews import read_split
 from stages.lib.tables import BATCH, table_writer
 
 GROUPS = ("ablation", "peers", "features", "scoring")
@@ -313,13 +313,13 @@ def firth(made: Made, settings: Settings) -> Result:
 def correct_of(folder: Path, split: str, ensemble: bool) -> int:
     """How many reviews of a split the ensemble classifies correctly, or the n-grams if there is none."""
     reviews = read_split(folder / "data/tensors.safetensors", split)
-    documents = unpadded(reviews.ids, reviews.lengths)
+    documents = reviews.documents
     if ensemble:
         model = Model.load(folder / "data/ensemble.safetensors")
-        predicted = model.predicted(model.probabilities(model.logits(*documents)))
+        predicted = model.predicted(model.probabilities(model.logits(documents)))
     else:
         ngrams = NGramModel.load(folder / "data/ngrams.safetensors")
-        predicted = decide(probabilities(ngrams.logits(*documents)), 0.5)
+        predicted = decide(probabilities(ngrams.logits(documents)), 0.5)
     return int((predicted == reviews.labels).sum())
 
 

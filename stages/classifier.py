@@ -11,15 +11,15 @@ ignored, which costs less accuracy than one would expect.
 With two labels there is one logit, the log-odds of the second label, and binary cross-entropy. With
 more labels there is one logit per label and the cross-entropy of their softmax.
 
-After each epoch the validation loss is computed, and the parameters of the best epoch are kept. The
-test reviews are not used.
+After each epoch the loss on held-out reviews is computed, and the parameters of the best epoch are kept. Of
+a small corpus each fold is held out once, and the classifier is the mean of the models (`stages.lib.folds`).
+The logits of held-out reviews are kept for the `ensemble` stage. The test reviews are not used.
 
     Iyyer et al. 2015, "Deep Unordered Composition Rivals Syntactic Methods for Text Classification"
 
     python -m stages.classifier --help
 """
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,24 +28,33 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from pydantic import Field
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from stages import PAD, TRAIN, VALIDATION
+from stages import PAD
+from stages.lib.arrays import Bool
+from stages.lib.averaging import mean_model
 from stages.lib.batches import Batches
 from stages.lib.command import Refusal, run
-from stages.lib.files import atomic, read_json, sha256, write_csv, write_json
+from stages.lib.files import atomic, read_json, write_csv, write_json
+from stages.lib.folds import Folds, HeldOut, held_out
+from stages.lib.model import scores_of
 from stages.lib.optim import Adam
 from stages.lib.params import Section, read_params
 from stages.lib.pooling import max_pool, mean_pool, pool
 from stages.lib.portable import Device, linear, prepare
 from stages.lib.progress import progress
-from stages.lib.reviews import Reviews, logits_for, read_split, sample_weights
-from stages.lib.word_model import ClassifierConfig, Pool
+from stages.lib.reviews import (
+    Reviews,
+    inverse_document_frequency,
+    logits_for,
+    read_train_and_validation,
+    sample_weights,
+)
+from stages.lib.word_model import ClassifierConfig, Pool, WordModel, word_arrays
 
 SPARSE_CELLS = 1 << 18  # ids in a batch, padding included, up to which the embedding's gradient is sparse
 
@@ -63,6 +72,7 @@ class Params(Section):
     weight_decay: float = Field(ge=0, le=10)  # of the linear layer
     weight_averaging: bool  # use the mean of the parameters of all epochs so far?
     class_weight: Literal["none", "balanced"]  # does a rare label count as much as a common one?
+    folds: Folds  # how reviews are held out, to stop at the best epoch and to fit the ensemble
     seed: int = Field(ge=0, lt=2**63)
     threads: int = Field(ge=1, le=1024)  # decides the order of sums, and thereby the bits
     device: Device
@@ -125,18 +135,6 @@ class Classifier(nn.Module):
         return torch.cat(parts, 1)
 
 
-def inverse_document_frequency(reviews: Reviews, words: int) -> Tensor:
-    """log((N + 1) / (df + 1)) of each of the V words, df being its document frequency: (V,).
-
-    Spärck Jones 1972, "A statistical interpretation of term specificity and its application in retrieval".
-    """
-    rows = np.sort(reviews.ids, 1)
-    rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = PAD  # each word of a review counts once
-    df = np.bincount(rows.ravel(), minlength=words)
-    df[PAD] = 0
-    return torch.from_numpy(np.log((len(rows) + 1) / (df + 1))).float()
-
-
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """The loss of each review, in nats: (B, O), (B,) -> (B,)."""
     if logits.shape[1] == 1:
@@ -144,15 +142,9 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels.long(), reduction="none")
 
 
-def predicted(logits: Tensor) -> Tensor:
-    """The label with the highest probability: (B, O) -> (B,)."""
-    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
-
-
 def word_dropout(ids: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Reviews (B, T) in which a random `share` of the words is replaced by padding."""
-    dropped = torch.rand(ids.shape, generator=generator).to(ids.device) < share
-    return ids.masked_fill(dropped, PAD)
+    return ids.masked_fill(torch.rand(ids.shape, generator=generator).to(ids.device) < share, PAD)
 
 
 def logits_of(
@@ -209,8 +201,8 @@ class Epoch(NamedTuple):
 
 def fit(
     model: Classifier, train: Batches, validation: Batches, params: Params, weights: Tensor
-) -> tuple[dict[str, Tensor], list[Epoch], Epoch]:
-    """Trains until the validation loss stops falling: parameters of the best epoch, the curve, that epoch.
+) -> tuple[dict[str, Tensor], list[Epoch]]:
+    """Trains until the validation loss stops falling: parameters of the best epoch, and the curve.
 
     Raises Refusal if the training diverges.
     """
@@ -223,7 +215,7 @@ def fit(
             part.pooled = part.map(lambda rows, part=part: model.pooled(part.batch(rows)))  # type: ignore[misc]
     averaged = AveragedModel(model)
     curve: list[Epoch] = []
-    best = Epoch(0, 0.0, math.inf, 0.0)
+    best: Epoch | None = None
     state: dict[str, Tensor] = {}
     with progress("classifier", "reviews", params.epochs * len(train.labels)) as bar:
         for number in range(1, params.epochs + 1):
@@ -232,26 +224,39 @@ def fit(
                 averaged.update_parameters(model)
             current: Classifier = averaged.module if params.weight_averaging else model  # type: ignore[assignment]
             logits = validation.map(lambda rows: logits_of(current, validation, rows)).cpu()  # noqa: B023
-            validation_loss = cross_entropy(logits, validation.labels).mean().item()
-            accuracy = (predicted(logits) == validation.labels).double().mean().item()
-            if not math.isfinite(loss + validation_loss):
+            scores = scores_of(logits.double().numpy(), validation.labels.numpy())
+            if not math.isfinite(loss + scores["loss"]):
                 raise Refusal(f"diverged in epoch {number}: the loss is not finite; lower classifier.lr")
-            curve.append(Epoch(number, loss, validation_loss, accuracy))
-            bar.set_postfix_str(f"validation {accuracy:.4f}", refresh=False)
-            if validation_loss < best.validation_loss:
+            curve.append(Epoch(number, loss, scores["loss"], scores["accuracy"]))
+            bar.set_postfix_str(f"validation {scores['accuracy']:.4f}", refresh=False)
+            if best is None or scores["loss"] < best.validation_loss:
                 best = curve[-1]
                 state = {name: value.detach().cpu().clone() for name, value in current.state_dict().items()}
             if number - best.epoch >= params.patience:
                 break
-    return state, curve, best
+    return state, curve
 
 
-def config_for(tensors: Path, vocabulary: Path, pooling: Pool) -> ClassifierConfig:
-    """How the reviews in data/tensors.safetensors were cut."""
-    with safe_open(tensors, "pt") as file:
-        cut = json.loads((file.metadata() or {}).get("tensors", "{}"))
-    width = None if cut["max_length"] == "longest" else cut["max_length"]
-    return ClassifierConfig(vocabulary=sha256(vocabulary), width=width, keep=cut["keep"], pool=pooling)
+def fit_rounds(
+    vectors: Tensor, reviews: Reviews, masks: Sequence[Bool], labels: int, pooling: Pool, params: Params
+) -> tuple[dict[str, Tensor], HeldOut, list[list[Epoch]]]:
+    """Trains one model per round: their mean, the logits of held-out reviews, and the curve of each round."""
+    device = prepare(params.seed, params.threads, params.device)
+    weights = torch.from_numpy(sample_weights(reviews.labels, labels, params.class_weight)).float()
+    held = HeldOut.empty(len(reviews.labels), logits_for(labels))
+    states, curves = [], []
+    for mask in masks:
+        torch.manual_seed(params.seed)  # every round starts with the same linear layer
+        model = Classifier(vectors.clone(), labels, pooling, params.freeze)
+        if model.idf is not None:
+            model.idf = torch.from_numpy(inverse_document_frequency(reviews.ids, len(vectors))).float()
+        batches = Batches(reviews.select(~mask), device), Batches(reviews.select(mask), device)
+        state, curve = fit(model.to(device), *batches, params, weights[torch.from_numpy(~mask)])
+        word_model = WordModel(pooling, word_arrays(pooling, {k: v.numpy() for k, v in state.items()}))
+        held.fill(mask, lambda d: word_model.logits(d.ids, d.lengths), reviews.documents)  # noqa: B023
+        states.append(state)
+        curves.append(curve)
+    return mean_model(states, pooling, params.freeze), held, curves
 
 
 def main(
@@ -261,36 +266,34 @@ def main(
     vocabulary: Path,
     labels: Path,
     classifier: Path,
+    held_out_logits: Path,
     metrics: Path,
     curve: Path,
 ) -> None:
     choices = read_params(params, "classifier", Params)
-    device = prepare(choices.seed, choices.threads, choices.device)
     vectors = load_file(embeddings)["embeddings"].clone()  # (V, D)
     if choices.init == "random":
+        torch.manual_seed(choices.seed)
         vectors.normal_(0, 0.1)
         vectors[PAD] = 0
-    names = read_json(labels)["labels"]
-    config = config_for(tensors, vocabulary, choices.pool)
-    train, validation = read_split(tensors, TRAIN), read_split(tensors, VALIDATION)
-    weights = torch.from_numpy(sample_weights(train.labels, len(names), choices.class_weight)).float()
-    model = Classifier(vectors, len(names), choices.pool, choices.freeze)
-    if model.idf is not None:
-        model.idf = inverse_document_frequency(train, len(vectors))
-    batches = Batches(train, device), Batches(validation, device)
-    state, epochs, best = fit(model.to(device), *batches, choices, weights)
+    count = len(read_json(labels)["labels"])
+    config = ClassifierConfig.of_run(tensors, vocabulary, choices.pool)
+    reviews, is_validation = read_train_and_validation(tensors)
+    masks = list(held_out(reviews.labels, is_validation, choices.folds, count))
+    state, held, curves = fit_rounds(vectors, reviews, masks, count, choices.pool, choices)
     with atomic(classifier) as temporary:
         save_file(state, temporary, {"classifier": config.model_dump_json()})
-    write_csv(curve, Epoch._fields, epochs)
-    write_json(
-        metrics,
-        {
-            "best_epoch": best.epoch,
-            "epochs_run": len(epochs),
-            "train": {"loss": best.train_loss},
-            "validation": {"accuracy": best.validation_accuracy, "loss": best.validation_loss},
-        },
-    )
+    held.save(held_out_logits)
+    write_csv(curve, Epoch._fields, curves[0])
+    bests = [min(epochs, key=lambda epoch: epoch.validation_loss) for epochs in curves]
+    results = {
+        "rounds": len(masks),
+        "best_epoch": float(np.mean([best.epoch for best in bests])),
+        "epochs_run": float(np.mean([len(epochs) for epochs in curves])),
+        "train": {"loss": float(np.mean([best.train_loss for best in bests]))},
+        "validation": scores_of(*held.seen(reviews.labels)),
+    }
+    write_json(metrics, results)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,19 @@ either:
     logits = w1 * classifier + w2 * n-grams
 
 Each part is trained alone: trained together, the n-grams would explain the train reviews before the
-vectors had to. Three choices are made on the validation reviews, which neither part was trained on:
+vectors had to. Four choices are made on the validation reviews, with logits of models that were not trained
+on them:
 
 1. the weights w1 and w2, which minimise the cross-entropy;
 2. the temperature that the sum is divided by, so that of the reviews with probability 0.9 nine in ten
    are classified correctly;
-3. the threshold from which the second of two labels is predicted.
+3. the shrinkage, which moves the logits of short texts towards the label frequencies, so that the same is
+   true of the first 1, 2, 5, 10 or 20 words of a review;
+4. the threshold from which the second of two labels is predicted.
 
 If all validation reviews have one label, they cannot decide any of these: then the weights are 0.5, the
-temperature 1 and the threshold 0.5. The result is one file, the only model file that later stages read.
+temperature 1, the shrinkage 0 and the threshold 0.5. The result is one file, the only model file that later
+stages read.
 
     Platt 1999, "Probabilistic Outputs for Support Vector Machines"
     Guo et al. 2017, "On Calibration of Modern Neural Networks"
@@ -25,21 +29,32 @@ temperature 1 and the threshold 0.5. The result is one file, the only model file
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from stages import VALIDATION
 from stages.lib.arrays import Float64, Int32
 from stages.lib.command import Refusal, run
 from stages.lib.files import read_json, write_json
-from stages.lib.model import Model, ModelConfig, cross_entropy, log_probabilities, probabilities
+from stages.lib.folds import HeldOut, cut_lengths
+from stages.lib.model import (
+    Model,
+    ModelConfig,
+    cross_entropy,
+    evidence,
+    log_prior,
+    log_probabilities,
+    probabilities,
+    shrunk,
+)
 from stages.lib.ngram.model import NGramModel
 from stages.lib.params import Section, read_params
-from stages.lib.reviews import logits_for, read_split, unpadded
+from stages.lib.reviews import Documents, logits_for, read_train_and_validation
 from stages.lib.word_model import WordModel
 
+SHRINKAGES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # words; see `stages.lib.model`
+TOLERANCE = 1.005  # the loss on whole reviews may rise by this factor for the sake of short texts
 MAX_SCALE = 100.0  # largest weight and temperature, and inverse of the smallest temperature
 
 
@@ -54,14 +69,14 @@ def smoothed_labels(labels: Int32, count: int) -> Float64:
     """Target probabilities instead of certain labels: (N,) -> (N, L).
 
     The minimum of the cross-entropy of a few reviews that are all classified correctly is at infinite
-    logits. So the n reviews of a label get it with probability (n + 1) / (n + L), Laplace's rule of
-    succession. Platt 1999, section 2.2.
+    logits. So each of N reviews has its label with probability (N + 1) / (N + 2), Laplace's rule of
+    succession, and the other labels share the rest. After Platt 1999, section 2.2.
 
-    >>> smoothed_labels(np.array([0, 1, 1], np.int32), 2).round(2).tolist()
-    [[0.67, 0.33], [0.25, 0.75], [0.25, 0.75]]
+    >>> smoothed_labels(np.array([0, 1, 1], np.int32), 3).round(2).tolist()
+    [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.8, 0.1]]
     """
-    frequency = np.bincount(labels, minlength=count)[labels][:, None]  # (N, 1)
-    result: Float64 = (frequency * np.eye(count)[labels] + 1.0) / (frequency + count)
+    others = 1 / (len(labels) + 2)
+    result: Float64 = np.where(np.eye(count, dtype=np.bool_)[labels], 1 - others, others / (count - 1))
     return result
 
 
@@ -151,18 +166,81 @@ def read_parts(
     if not len(word_model.bias) == len(ngram_model.bias) == logits_for(len(labels)):
         logits = f"{len(word_model.bias)} and {len(ngram_model.bias)} logits"
         raise Refusal(f"{classifier}, {ngrams}: found {logits} for {len(labels)} labels; run `dvc repro`")
-    counted = ngram_model.config if ngram_model.config.max_n else None
-    return ModelConfig(**cut.model_dump(), labels=labels, ngrams=counted), word_model, ngram_model
+    counted = ngram_model.config if ngram_model.config.max_n or ngram_model.chars else None
+    prior = [0.0] * logits_for(len(labels))
+    config = ModelConfig(**cut.model_dump(), labels=labels, prior=prior, ngrams=counted)
+    return config, word_model, ngram_model
+
+
+class Evidence(NamedTuple):
+    """The held-out reviews that the choices are made on: logits (N, O) of both parts."""
+
+    labels: Int32  # (N,)
+    words: Float64
+    ngrams: Float64
+    documents: Documents
+
+    def mixed(self, weights: tuple[float, float]) -> Float64:
+        """The weighted sum of both parts."""
+        return weights[0] * self.words + weights[1] * self.ngrams
+
+
+def read_evidence(tensors: Path, classifier: Path, ngrams: Path) -> tuple[Evidence, Evidence, Float64]:
+    """The reviews that both parts held out, whole and cut to their first words, and the prior logits (O,).
+
+    `classifier` and `ngrams` are the files of their held-out logits.
+    """
+    reviews, _ = read_train_and_validation(tensors)
+    words, counted = HeldOut.load(classifier), HeldOut.load(ngrams)
+    there = words.there & counted.there
+    whole = reviews.documents.select(there)
+    cut = whole.head(cut_lengths(len(there))[there])
+    y = reviews.labels[there]
+    count = words.whole.shape[1] + (words.whole.shape[1] == 1)
+    return (
+        Evidence(y, words.whole[there], counted.whole[there], whole),
+        Evidence(y, words.cut[there], counted.cut[there], cut),
+        log_prior(reviews.labels, count),
+    )
+
+
+def fit_shrinkage(
+    whole: Evidence, cut: Evidence, weights: tuple[float, float], prior: Float64
+) -> tuple[float, float]:
+    """The shrinkage with the lowest loss on the beginnings of reviews, and the temperature with the lowest
+    loss on whole reviews. That loss may hardly rise by the shrinkage. `prior` is (O,)."""
+    count = max(2, len(prior))  # L
+    targets = smoothed_labels(whole.labels, count)
+    results, limit = [], math.inf
+    for shrinkage in SHRINKAGES:
+        long, short = (
+            shrunk(part.mixed(weights), prior, evidence(part.documents, shrinkage)) for part in (whole, cut)
+        )
+        temperature = temperature_for(long, whole.labels, count)
+        loss = smoothed_cross_entropy(long / temperature, targets)
+        limit = min(limit, TOLERANCE * loss)  # the first shrinkage is none
+        if loss <= limit:
+            results.append((smoothed_cross_entropy(short / temperature, targets), shrinkage, temperature))
+    _, shrinkage, temperature = min(results)
+    return shrinkage, temperature
 
 
 def main(
-    params: Path, tensors: Path, labels: Path, classifier: Path, ngrams: Path, ensemble: Path, metrics: Path
+    params: Path,
+    tensors: Path,
+    labels: Path,
+    classifier: Path,
+    ngrams: Path,
+    classifier_held_out: Path,
+    ngrams_held_out: Path,
+    ensemble: Path,
+    metrics: Path,
 ) -> None:
     choices = read_params(params, "ensemble", Params)
     config, word_model, ngram_model = read_parts(classifier, ngrams, read_json(labels)["labels"])
-    validation = read_split(tensors, VALIDATION)
-    documents, y_true = unpadded(validation.ids, validation.lengths), validation.labels
-    count, occurring = len(config.labels), len(np.unique(y_true))
+    count = len(config.labels)
+    whole, cut, prior = read_evidence(tensors, classifier_held_out, ngrams_held_out)
+    occurring = len(np.unique(whole.labels))
     decidable = occurring > 1  # else always predicting that label would look best
     weights = (0.5, 0.5)
     if config.ngrams is None:
@@ -170,26 +248,23 @@ def main(
     elif choices.weights != "validation":
         weights = (1 - choices.weights, choices.weights)
     elif decidable:
-        weights = fit_ensemble_weights(
-            word_model.logits(*documents), ngram_model.logits(*documents), y_true, count
-        )
+        weights = fit_ensemble_weights(whole.words, whole.ngrams, whole.labels, count)
     scaled = None if config.ngrams is None else ngram_model.scaled(weights[1])
-    model = Model(config, word_model.scaled(weights[0]), scaled)
-    logits = model.logits(*documents)  # (N, O)
-    temperature = 1.0
+    shrinkage, temperature = 0.0, 1.0
     if choices.calibration == "temperature" and decidable:
-        temperature = temperature_for(logits, y_true, count)
+        shrinkage, temperature = fit_shrinkage(whole, cut, weights, prior)
+    logits = shrunk(whole.mixed(weights), prior, evidence(whole.documents, shrinkage))
     threshold = 0.5 if choices.threshold == "validation" else choices.threshold
     if choices.threshold == "validation" and decidable and count == 2:
-        threshold = threshold_for(probabilities(logits, temperature), y_true)
-    model.config = config.model_copy(update={"temperature": temperature, "threshold": threshold})
-    model.save(ensemble)
+        threshold = threshold_for(probabilities(logits, temperature), whole.labels)
+    chosen = {"temperature": temperature, "shrinkage": shrinkage, "threshold": threshold}
+    config = config.model_copy(update=chosen | {"prior": prior.tolist()})
+    Model(config, word_model.scaled(weights[0]), scaled).save(ensemble)
     results = {
-        "accuracy": float((probabilities(logits).argmax(1) == y_true).mean()),
-        "loss": float(cross_entropy(logits, y_true).mean()),
+        "accuracy": float((probabilities(logits).argmax(1) == whole.labels).mean()),
+        "loss": float(cross_entropy(logits, whole.labels).mean()),
         "labels": occurring,
     }
-    chosen = {"temperature": temperature, "threshold": threshold}
     both = {"classifier": weights[0], "ngrams": weights[1]}
     write_json(metrics, chosen | {"weights": both, "validation": results})
 

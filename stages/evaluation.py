@@ -30,7 +30,7 @@ from stages.lib.files import write_csv, write_json
 from stages.lib.intervals import Metrics, bootstrap, mcnemar, wilson
 from stages.lib.model import Model, decide
 from stages.lib.params import Section, read_params
-from stages.lib.reviews import Reviews, read_split, unpadded
+from stages.lib.reviews import Reviews, read_split
 from stages.lib.scores import RANKED, on_all_documents, ratio, roc_points, weighted_metrics
 from stages.lib.slices import accuracy_of_slices, read_rows, slices
 from stages.lib.tables import table_writer
@@ -228,7 +228,7 @@ def main(
     rows = read_rows(raw, ids)
     model = Model.load(ensemble)
     names, labels = model.labels, test.labels.astype(np.int64)
-    logits = model.logits(*unpadded(test.ids, test.lengths))
+    logits = model.logits(test.documents)
     before, after = model.probabilities(logits, temperature=1.0), model.probabilities(logits)
     predicted = model.predicted(after)
     models = {

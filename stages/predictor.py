@@ -16,14 +16,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages import UNK
-from stages.ids import look_up, row_numbers
+from stages.ids import encode, row_numbers
 from stages.lib.arrays import Float64, Int32, Int64
 from stages.lib.command import Refusal
 from stages.lib.files import sha256
 from stages.lib.model import Model
 from stages.lib.parallel import map_ahead
-from stages.lib.reviews import logits_for
+from stages.lib.reviews import Documents, logits_for
 from stages.raw import clean
 from stages.tensors import truncate
 from stages.tokens import Tokeniser, read_tokeniser
@@ -62,6 +61,13 @@ class Explanation(NamedTuple):
         return ordered[:count], sum((value for _, value in ordered[count:]), 0.0)
 
 
+class Encoded(NamedTuple):
+    """Texts as lists of codes, (N,), before they are cut. See `stages.lib.reviews.Documents`."""
+
+    lists: pa.ListArray
+    unknown: list[str]
+
+
 class Predictor:
     """A tokeniser, a vocabulary and a model of one run."""
 
@@ -83,33 +89,39 @@ class Predictor:
         lists: list[list[str]] = self.tokeniser.split(table).to_list()
         return lists
 
-    def ids(self, texts: Sequence[str]) -> pa.ListArray:
-        """The row numbers of each text's tokens, before it is cut: (N,) lists.
-
-        Words repeat, so each distinct word is tokenised and looked up once.
-        """
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """The codes of each text's tokens. Words repeat, so each distinct word is tokenised and looked up
+        once."""
         column = cleaned(texts)
         words = pc.split_pattern(column, " ") if self.tokeniser.by_word else one_word_each(column)
         encoded = words.values.dictionary_encode()
         distinct = pl.DataFrame({"text": pl.Series(encoded.dictionary, dtype=pl.String)})
         tokens = self.tokeniser.split(distinct).to_arrow().cast(pa.list_(pa.string()))
-        of_word = look_up(tokens, self.numbers).take(encoded.indices)
-        return pa.ListArray.from_arrays(of_word.offsets.take(words.offsets), of_word.values)
+        codes, unknown = encode(tokens, self.numbers)
+        of_word = codes.take(encoded.indices)
+        lists = pa.ListArray.from_arrays(of_word.offsets.take(words.offsets), of_word.values)
+        return Encoded(lists, unknown)
 
-    def cut(self, lists: pa.ListArray) -> tuple[Int32, Int32]:
-        """Lists of row numbers, cut as the training documents were: (M,), (N,)."""
-        flat, lengths = np.asarray(lists.flatten()), lengths_of(lists)
+    def encode_tokens(self, lists: pa.ListArray) -> Encoded:
+        """The codes of lists of tokens."""
+        return Encoded(*encode(lists, self.numbers))
+
+    def cut(self, texts: Encoded) -> Documents:
+        """Texts, cut as the training documents were."""
+        flat, lengths = np.asarray(texts.lists.flatten()), lengths_of(texts.lists)
         config = self.model.config
-        return (flat, lengths) if config.width is None else truncate(flat, lengths, config.width, config.keep)
+        if config.width is not None:
+            flat, lengths = truncate(flat, lengths, config.width, config.keep)
+        return Documents(flat, lengths, texts.unknown)
 
-    def score(self, lists: pa.ListArray) -> Float64:
-        """The logits (N, O) of lists of row numbers."""
-        return self.model.logits(*self.cut(lists))
+    def score(self, texts: Encoded) -> Float64:
+        """The logits (N, O) of texts."""
+        return self.model.logits(self.cut(texts))
 
     def logits(self, texts: Sequence[str]) -> Float64:
         """The logits (N, O) of any number of texts."""
         batches = (texts[first : first + TEXTS] for first in range(0, len(texts), TEXTS))
-        parts = map_ahead(lambda batch: self.score(self.ids(batch)), batches)
+        parts = map_ahead(lambda batch: self.score(self.encode(batch)), batches)
         return np.concatenate([np.empty((0, logits_for(len(self.labels)))), *parts])
 
     def probabilities(self, texts: Sequence[str]) -> Float64:
@@ -129,28 +141,33 @@ class Predictor:
         """`explain` of each text, faster than one by one. Test: tests/test_predictor.py,
         test_texts_are_explained_together_as_one_by_one."""
         token_lists = self.tokens(texts)
-        arrow_lists = pa.array(token_lists, pa.list_(pa.string()))
-        flat, lengths = self.cut(look_up(arrow_lists, self.numbers))
-        documents = np.split(flat, np.cumsum(lengths)[:-1])
-        logits = self.model.logits(flat, lengths)  # (N, O)
-        rows = zip(token_lists, documents, logits, strict=True)
-        return [self.explain_document(*row, label) for row in rows] if texts else []
+        documents = self.cut(self.encode_tokens(pa.array(token_lists, pa.list_(pa.string()))))
+        codes = np.split(documents.codes, np.cumsum(documents.lengths)[:-1])
+        logits = self.model.logits(documents)  # (N, O)
+        rows = zip(token_lists, codes, logits, strict=True)
+        return [self.explain_document(*row, documents.unknown, label) for row in rows] if texts else []
 
     def explain_document(
-        self, tokens: Sequence[str], flat: Int32, logits: Float64, label: int | None
+        self,
+        tokens: Sequence[str],
+        codes: Int32,
+        logits: Float64,
+        unknown: Sequence[str],
+        label: int | None,
     ) -> Explanation:
-        """`explain` of a document: all of its tokens, row numbers (T,) after cutting, and logits (O,)."""
+        """`explain` of a document: all of its tokens, codes (T,) after cutting, and logits (O,)."""
         if label is None:
             label = 1 if len(self.labels) == 2 else int(logits.argmax())
         column, sign = (label, 1) if len(logits) > 1 else (0, 2 * label - 1)
-        kept = [tokens[position] for position in self.kept_positions(len(tokens), len(flat))]
+        kept = [tokens[position] for position in self.kept_positions(len(tokens), len(codes))]
+        document = Documents(codes, np.array([len(codes)]), unknown)
         return Explanation(
             label=self.labels[label],
             logit=sign * float(logits[column]),
-            bias=sign * float(self.model.bias[column]),
-            contributions=self.contributions(flat, kept, column, sign),
+            bias=sign * float(self.model.bias_of(document)[column]),
+            contributions=self.contributions(document, kept, column, sign),
             tokens=kept,
-            known=int((flat != UNK).sum()),
+            known=int((codes >= 0).sum()),
             dropped=len(tokens) - len(kept),
         )
 
@@ -162,13 +179,13 @@ class Predictor:
         return positions_kept
 
     def contributions(
-        self, flat: Int32, tokens: Sequence[str], column: int, sign: int
+        self, document: Documents, tokens: Sequence[str], column: int, sign: int
     ) -> list[Contribution] | None:
         """The contributions of a document's words and n-grams to one logit, strongest first."""
         separator = " " if self.tokeniser.by_word else ""
         sums: dict[tuple[int, int], float] = defaultdict(float)
         try:
-            for start, end, logits in self.model.contributions(flat):
+            for start, end, logits in self.model.contributions(document):
                 sums[start, end] += sign * float(logits[column])
         except ValueError:  # the pool takes a maximum
             return None

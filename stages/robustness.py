@@ -26,7 +26,7 @@ from stages.lib.files import write_json
 from stages.lib.intervals import paired, wilson
 from stages.lib.pairs import Pair, metrics_by_kind, read_pairs
 from stages.lib.params import Section, read_params
-from stages.lib.reviews import read_split, unpadded
+from stages.lib.reviews import read_split
 from stages.lib.tables import batch_of, read_batches, table_writer
 from stages.lib.typos import mistyped
 from stages.predictor import Predictor, as_lists, lengths_of
@@ -58,9 +58,8 @@ class Params(Section):
 def shuffled(lists: pa.ListArray, generator: np.random.Generator) -> pa.ListArray:
     """Each list's values in random order."""
     review = np.repeat(np.arange(len(lists)), lengths_of(lists))
-    values = np.asarray(lists.flatten())
-    order = np.argsort(review + generator.random(len(values)), kind="stable")
-    return as_lists(pa.array(values[order]), lengths_of(lists))
+    order = np.argsort(review + generator.random(len(review)), kind="stable")
+    return as_lists(lists.flatten().take(pa.array(order)), lengths_of(lists))
 
 
 def ends_of(lists: pa.ListArray, kept: int, keep: str) -> pa.ListArray:
@@ -77,7 +76,7 @@ def ends_of(lists: pa.ListArray, kept: int, keep: str) -> pa.ListArray:
 
 
 def alterations_of_words(params: Params) -> dict[str, Callable[[pa.ListArray], pa.ListArray]]:
-    """Functions of lists of row numbers. `shuffled` draws again at every call."""
+    """Functions of lists of tokens. `shuffled` draws again at every call."""
     generator = np.random.default_rng([params.seed, 0])
     return {
         "shuffled": lambda lists: shuffled(lists, generator),
@@ -112,9 +111,9 @@ def score_altered(
     return {name: np.concatenate(part) for name, part in parts.items()}
 
 
-def column_of_test(path: Path, column: str) -> Iterator[pa.Array]:
-    """A column of the test reviews, batch by batch."""
-    for batch in read_batches(path, ["split", column]):
+def column_of_test(path: Path, column: str, numbered: Sequence[str] = ()) -> Iterator[pa.Array]:
+    """A column of the test reviews, batch by batch. Columns in `numbered` are dictionary arrays."""
+    for batch in read_batches(path, ["split", column], numbered):
         if len(part := batch.filter(np.asarray(batch["split"]) == TEST)):
             yield part[column]
 
@@ -178,7 +177,7 @@ def main(
     raw: Path,
     tokeniser: Path,
     vocabulary: Path,
-    ids: Path,
+    tokens: Path,
     tensors: Path,
     ensemble: Path,
     pairs: Path,
@@ -191,13 +190,16 @@ def main(
     predictor = Predictor.load(tokeniser, vocabulary, ensemble)
     test = read_split(tensors, TEST)
     texts = (column.to_pylist() for column in column_of_test(raw, "text"))
+    words = column_of_test(tokens, "tokens", numbered=["tokens.list.element"])
     logits = {
-        UNALTERED: predictor.model.logits(*unpadded(test.ids, test.lengths)),
-        **score_altered(column_of_test(ids, "ids"), alterations_of_words(choices), predictor.score),
+        UNALTERED: predictor.model.logits(test.documents),
+        **score_altered(
+            words, alterations_of_words(choices), lambda part: predictor.score(predictor.encode_tokens(part))
+        ),
         **score_altered(texts, alterations_of_text(choices), predictor.logits),
     }
     labels = test.labels.astype(np.int64)
-    names = [name for column in column_of_test(ids, "id") for name in column.to_pylist()]
+    names = [name for column in column_of_test(tokens, "id") for name in column.to_pylist()]
     predictions = write_altered(robustness, names, labels, logits, predictor)
     known = [pair for pair in all_pairs if {pair.label_a, pair.label_b} <= set(predictor.labels)]
     answers = answer(known, predictor)

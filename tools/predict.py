@@ -236,7 +236,7 @@ def scored(
     from stages.lib.parallel import map_ahead
 
     def score(batch: Batch) -> list[rows.Row]:
-        probabilities = predictor.model.probabilities(predictor.score(predictor.ids(batch.texts)))
+        probabilities = predictor.model.probabilities(predictor.score(predictor.encode(batch.texts)))
         predicted = predictor.model.predicted(probabilities).tolist()
         for row, label, values in zip(batch.rows, predicted, probabilities.tolist(), strict=True):
             row[names[0]], row[names[1]] = predictor.labels[label], values[label]

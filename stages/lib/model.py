@@ -1,9 +1,11 @@
 """The model that scores text: the sum of the classifier and the n-grams, read without torch.
 
-    logits = logits of the words + logits of the n-grams
+    raw = logits of the words + logits of the n-grams
+    logits = prior + s * (raw - prior)        s = 1 - 2 ** (-n / shrinkage)
 
-Each part is already multiplied by its weight, so the contributions of words and n-grams and the bias
-sum to the logits.
+Each part is already multiplied by its weight. A text of n words is evidence to the extent s: an empty text
+gets the prior, the label frequencies of training, and a long one its own logits. So a verdict of one word
+is less certain than one of a hundred. The contributions of words and n-grams and the bias sum to the logits.
 """
 
 from pathlib import Path
@@ -17,8 +19,10 @@ from stages.lib.command import Refusal
 from stages.lib.files import atomic
 from stages.lib.ngram.model import Contribution, NGramConfig, NGramModel
 from stages.lib.params import Section
-from stages.lib.reviews import logits_for
+from stages.lib.reviews import Documents, logits_for
 from stages.lib.word_model import Keep, Pool, WordModel
+
+UNKNOWN_EVIDENCE = 0.2  # of an unknown word, which is known by its letters only; that of a known word is 1
 
 
 class ModelConfig(Section):
@@ -31,6 +35,8 @@ class ModelConfig(Section):
     pool: Pool  # of the words
     temperature: float = 1.0  # divisor of the logits
     threshold: float = 0.5  # probability from which the second of two labels is predicted
+    prior: list[float]  # (O,) logits of the label frequencies of training
+    shrinkage: float = 0.0  # number of words by which the distance from the raw logits is halved
     ngrams: NGramConfig | None
 
 
@@ -41,13 +47,16 @@ class Model:
         """Raises ValueError if the numbers of logits differ."""
         self.config, self.words, self.ngrams, self.labels = config, words, ngrams, config.labels
         self.bias: Float64 = words.bias + (0 if ngrams is None else ngrams.bias)  # (O,)
-        if self.bias.shape != (logits_for(len(self.labels)),):
+        self.prior = np.array(config.prior)  # (O,)
+        if not len(self.bias) == len(self.prior) == logits_for(len(self.labels)):
             raise ValueError(f"found {len(self.bias)} logits for {len(self.labels)} labels")
 
-    def logits(self, flat: Int32, lengths: Int32 | Int64) -> Float64:
-        """The logits of documents one after the other: row numbers (M,), lengths (N,) -> (N, O)."""
-        logits = self.words.logits(flat, lengths)
-        return logits if self.ngrams is None else logits + self.ngrams.logits(flat, lengths)
+    def logits(self, documents: Documents) -> Float64:
+        """The logits of the documents: (N, O)."""
+        raw = self.words.logits(documents.ids, documents.lengths)
+        if self.ngrams is not None:
+            raw += self.ngrams.logits(documents)
+        return shrunk(raw, self.prior, evidence(documents, self.config.shrinkage))
 
     def probabilities(self, logits: Float64, temperature: float | None = None) -> Float64:
         """Calibrated probabilities, (N, O) -> (N, L); by default with the model's own temperature."""
@@ -57,13 +66,21 @@ class Model:
         """The predicted labels, (N, L) -> (N,), with the model's own threshold."""
         return decide(probabilities, self.config.threshold)
 
-    def contributions(self, flat: Int32) -> list[Contribution]:
-        """What each token and each known n-gram of one document, (T,), adds to its logits.
+    def bias_of(self, document: Documents) -> Float64:
+        """The logits (O,) of one document without the contributions of its words and n-grams."""
+        bias: Float64 = shrunk(self.bias, self.prior, evidence(document, self.config.shrinkage))[0]
+        return bias
+
+    def contributions(self, document: Documents) -> list[Contribution]:
+        """What each token and each known n-gram of one document adds to its logits.
 
         Raises ValueError if the pool is max or mean_max.
         """
-        words = self.words.contributions(flat)
-        return words if self.ngrams is None else words + self.ngrams.contributions(flat)
+        parts = self.words.contributions(document.ids)
+        if self.ngrams is not None:
+            parts += self.ngrams.contributions(document)
+        (scale,) = evidence(document, self.config.shrinkage)
+        return [part._replace(logits=part.logits * scale) for part in parts]
 
     def save(self, path: Path) -> None:
         """Writes data/ensemble.safetensors."""
@@ -94,6 +111,40 @@ class Model:
             raise Refusal(f"{path}: no model of this version; run `dvc repro`") from None
 
 
+def evidence(documents: Documents, shrinkage: float) -> Float64:
+    """How much of each document's logits counts, (N,), between 0 for no words and 1 for many.
+
+    >>> documents = Documents(np.array([5, 7, -1]), np.array([2, 1, 0]), ["qwop"])
+    >>> evidence(documents, shrinkage=2).round(2).tolist()
+    [0.5, 0.07, 0.0]
+    """
+    if not shrinkage:
+        return np.ones(len(documents.lengths))
+    each = np.where(documents.codes < 0, UNKNOWN_EVIDENCE, 1.0)
+    words = np.bincount(
+        np.repeat(np.arange(len(documents.lengths)), documents.lengths), each, len(documents.lengths)
+    )
+    result: Float64 = 1 - 0.5 ** (words / shrinkage)
+    return result
+
+
+def shrunk(logits: Float64, prior: Float64, weight: Float64) -> Float64:
+    """Logits (N, O) moved towards the prior (O,): its share is 1 - weight (N,)."""
+    result: Float64 = prior + weight[:, None] * (logits - prior)
+    return result
+
+
+def log_prior(labels: Int32, count: int, weights: Float64 | None = None) -> Float64:
+    """The logits (O,) of the frequencies of `count` labels, with 1 added to each frequency.
+
+    >>> log_prior(np.array([0, 0, 1]), 2).round(3).tolist()
+    [-0.405]
+    """
+    logarithms = np.log(np.bincount(labels, weights, count) + 1)
+    result: Float64 = logarithms[1:] - logarithms[:1] if count == 2 else logarithms - logarithms.mean()
+    return result
+
+
 def log_probabilities(logits: Float64) -> Float64:
     """The logarithms of the probabilities of the labels: (N, O) -> (N, L)."""
     if logits.shape[1] == 1:
@@ -118,6 +169,15 @@ def cross_entropy(logits: Float64, labels: Int32) -> Float64:
     """The cross-entropy of each document, in nats: (N, O), (N,) -> (N,)."""
     result: Float64 = -log_probabilities(logits)[np.arange(len(labels)), labels]
     return result
+
+
+def scores_of(logits: Float64, labels: Int32) -> dict[str, float]:
+    """The accuracy and the mean cross-entropy of logits (N, O)."""
+    predicted = decide(probabilities(logits), 0.5)
+    return {
+        "accuracy": float((predicted == labels).mean()),
+        "loss": float(cross_entropy(logits, labels).mean()),
+    }
 
 
 def decide(probabilities: Float64, threshold: float) -> Int64:

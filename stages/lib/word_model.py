@@ -6,6 +6,7 @@ linear layer of each word: the layer is applied to every row of the embedding on
 weights instead of a vector of D numbers. A maximum is not linear, so there the vectors are kept.
 """
 
+import json
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,6 +16,7 @@ from scipy.sparse import csr_matrix
 
 from stages.lib.arrays import Float32, Float64, Int32, Int64
 from stages.lib.command import Refusal
+from stages.lib.files import sha256
 from stages.lib.ngram.model import Contribution
 from stages.lib.params import Section
 from stages.lib.reviews import document_batches
@@ -32,6 +34,14 @@ class ClassifierConfig(Section):
     width: int | None  # tokens that a review was cut to
     keep: Keep  # part of a longer review that was kept
     pool: Pool
+
+    @classmethod
+    def of_run(cls, tensors: Path, vocabulary: Path, pool: Pool) -> "ClassifierConfig":
+        """The configuration of a classifier of the reviews in data/tensors.safetensors."""
+        with safe_open(tensors, "np") as file:
+            cut = json.loads((file.metadata() or {}).get("tensors", "{}"))
+        width = None if cut["max_length"] == "longest" else cut["max_length"]
+        return cls(vocabulary=sha256(vocabulary), width=width, keep=cut["keep"], pool=pool)
 
 
 class WordModel:
