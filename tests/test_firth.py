@@ -1,7 +1,11 @@
 """Firth, the package: a folder with a model is a scikit-learn classifier."""
 
 import copy
+import os
 import pickle
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +25,7 @@ import firth
 from stages.lib.files import sha256
 from stages.lib.tables import batch_of, table_writer
 from stages.vocabulary import SCHEMA
+from tests.conftest import ROOT
 from tests.toys import save_toy_model
 
 TOKENS = ["<pad>", "<unk>", "fine", "dull", "film"]
@@ -157,3 +162,15 @@ def test_the_folder_of_a_run_is_read(model: firth.Classifier) -> None:
     expected = model.predict_proba(TEXTS).tolist()
     (folder / "model.safetensors").rename(folder / "ensemble.safetensors")
     assert firth.load(folder).predict_proba(TEXTS).tolist() == expected
+
+
+def test_the_examples_in_the_docs_run(tmp_path: Path) -> None:
+    write_model(tmp_path / "my-model", ["negative", "positive"])
+    page = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+    first, second, _ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    end = "print(len(explained.contributions) > 0, calibrated.classes_.tolist())"
+    done = subprocess.run(
+        [sys.executable, "-c", first + second + end],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("True ['negative', 'positive']\n", "")
