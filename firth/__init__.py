@@ -8,7 +8,7 @@
     model.explain("A lovely film.")            # what each word and n-gram adds to the logit
 
 The folder is written by `python -m tools.export --format hub`; the data/ folder of a run works too.
-scikit-learn is used only if it is installed.
+scikit-learn, 1.6 or newer, is used only if it is installed.
 """
 
 from collections.abc import Iterable
@@ -36,8 +36,6 @@ class Classifier:
 
     The files are read when they are first needed. A copy and a pickle hold the folder's name only.
     """
-
-    _estimator_type = "classifier"  # for scikit-learn before 1.6
 
     def __init__(self, folder: str | Path) -> None:
         """`folder` has the files of a model."""
@@ -126,9 +124,6 @@ class Classifier:
 
     def __repr__(self) -> str:
         return f"Classifier(folder={str(self.folder)!r})"
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
 
     def __sklearn_tags__(self) -> "Tags":
         from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags

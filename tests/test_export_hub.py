@@ -29,9 +29,9 @@ EVALUATION = {
 }
 
 
-def write_run(folder: Path, labels: list[str], source: dict[str, Any]) -> None:
+def write_run(folder: Path, labels: list[str], source: dict[str, Any], **choices: Any) -> None:
     """Writes the files of a run, as DVC records them."""
-    write_model(folder / "data", labels)
+    write_model(folder / "data", labels, **choices)
     (folder / "data/model.safetensors").rename(folder / "data/ensemble.safetensors")
     write_json(folder / "data/labels.json", {"labels": labels})
     corpus = folder / "data/corpora/films"
@@ -157,6 +157,13 @@ def test_names_from_elsewhere_are_escaped(run: Path) -> None:
     assert [line for line in body.splitlines() if line.startswith("# ")] == ["# my-model"]
 
 
+def test_the_card_states_what_is_read_of_a_long_text(run: Path) -> None:
+    assert "Of a text of more than" not in body_of(exported())
+    source = {"origin": "written for a test", "licence": "CC-BY-4.0"}
+    write_run(run, ["good", "bad"], source, width=30, keep="tail")
+    assert "Of a text of more than 30 tokens, only the end is read." in body_of(exported())
+
+
 def test_a_corpus_without_origin_and_licence_is_named_as_such() -> None:
     assert licence(None) == {}
     assert licence("Apache-2.0") == {"license": "apache-2.0"}
@@ -168,10 +175,11 @@ def test_a_second_export_writes_the_same_bytes(run: Path) -> None:
     assert contents(exported()) == first
 
 
+@pytest.mark.parametrize("content", ['{"model_type": "bert"}', "[]", "{"])
 @pytest.mark.parametrize("name", ["README.md", "config.json", "labels.json"])
-def test_files_of_other_origin_are_kept(run: Path, name: str) -> None:
+def test_files_of_other_origin_are_kept(run: Path, name: str, content: str) -> None:
     (run / "my-model").mkdir()
-    (run / "my-model" / name).write_text('{"model_type": "bert"}')
+    (run / "my-model" / name).write_text(content)
     before = contents(run)
     with pytest.raises(Refusal, match=f"{name}: not from an earlier export, and would be overwritten"):
         exported()

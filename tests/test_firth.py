@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -33,7 +34,7 @@ TEXTS = ["a fine film", "dull dull", "fine", "", "so dull a film", "film"]
 TRUE = ["good", "bad", "good", "bad", "bad", "good"]
 
 
-def write_model(folder: Path, labels: list[str]) -> Path:
+def write_model(folder: Path, labels: list[str], **choices: Any) -> Path:
     """Writes the files of a model for two or three labels."""
     folder.mkdir(exist_ok=True)
     with table_writer(folder / "vocabulary.parquet", SCHEMA) as writer:
@@ -43,7 +44,7 @@ def write_model(folder: Path, labels: list[str]) -> Path:
     outputs = 1 if len(labels) == 2 else 3
     save_toy_model(
         folder / "model.safetensors", [row[:outputs] for row in table], [0.25, 0.1, 0][:outputs], labels,
-        vocabulary=sha256(folder / "vocabulary.parquet"),
+        vocabulary=sha256(folder / "vocabulary.parquet"), **choices,
     )  # fmt: skip
     return folder
 

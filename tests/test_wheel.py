@@ -93,6 +93,7 @@ def test_the_wheel_leaves_the_process_of_others_as_it_is(python: Path) -> None:
 def test_the_wheel_has_one_package_and_no_code_of_training(built: Path) -> None:
     with zipfile.ZipFile(built) as archive:
         names = archive.namelist()
+        assert {entry.external_attr >> 16 for entry in archive.infolist()} == {0o644}
     assert {name.partition("/")[0] for name in names} == {"firth", "firth-0.1.0.dist-info"}
     for module in ("predictor", "lib/model", "lib/__init__"):
         assert f"firth/stages/{module}.py" in names
@@ -112,8 +113,7 @@ def test_the_source_archive_builds_the_same_wheel(
 ) -> None:
     monkeypatch.chdir(ROOT)
     archive = tmp_path / wheel.build_sdist(str(tmp_path))
-    first = archive.read_bytes()
-    assert (tmp_path / wheel.build_sdist(str(tmp_path))).read_bytes() == first
+    assert archive.read_bytes()[4:8] == bytes(4)  # the time in the header of gzip
     with tarfile.open(archive) as packed:
         packed.extractall(tmp_path, filter="data")
     folder = tmp_path / "firth-0.1.0"
