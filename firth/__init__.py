@@ -90,8 +90,8 @@ class Classifier:
     def explain(self, text: str, label: str | None = None) -> Explanation:
         """How the logit of a label comes about: the bias and all contributions sum to it.
 
-        By default it is the logit of the second of two labels, or of the predicted one of more. Raises
-        ValueError if the model has no such label.
+        By default `stages.predictor.Predictor.explain` chooses the label. Raises ValueError if the model
+        has no such label.
         """
         if label is not None and label not in self.predictor.labels:
             raise ValueError(f"label: found {label!r}, expected one of {', '.join(self.predictor.labels)}")

@@ -101,6 +101,15 @@ def test_the_wheel_has_one_package_and_no_code_of_training(built: Path) -> None:
         assert f"firth/stages/{module}.py" not in names
 
 
+def test_the_build_needs_the_standard_library_only() -> None:
+    code = "import sys, tools.wheel as wheel; wheel.contents();"
+    code += "print({name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ast.literal_eval(done.stdout) == {"__main__", "tools"}
+
+
 def test_the_same_files_give_the_same_wheel(
     built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

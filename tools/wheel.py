@@ -22,12 +22,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from stages.lib.command import run
-from stages.lib.files import atomic
-from tools.deps import imports
+from tools.imports import imports
 
 PACKAGE = Path("firth/__init__.py")
-BUILD_FILES = ("pyproject.toml", "LICENSE", "tools/__init__.py", "tools/deps.py", "tools/wheel.py")
+BUILD_FILES = ("pyproject.toml", "LICENSE", "tools/__init__.py", "tools/imports.py", "tools/wheel.py")
 IMPORT = re.compile(r"^(\s*(?:from|import) )stages\b", re.MULTILINE)
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can store
 
@@ -111,10 +109,7 @@ def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_dire
     name, files = f"{stem()}-py3-none-any.whl", contents()
     listed = f"{stem()}.dist-info/RECORD"
     files[listed] = record(files, listed).encode()
-    with (
-        atomic(Path(wheel_directory) / name) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
-    ):
+    with zipfile.ZipFile(Path(wheel_directory) / name, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, content in files.items():
             entry = zipfile.ZipInfo(path, EPOCH)
             entry.external_attr = 0o644 << 16
@@ -128,8 +123,7 @@ def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
     files = {path: Path(path).read_bytes() for path in [*BUILD_FILES, *map(str, sources())]}
     files["PKG-INFO"] = metadata().encode()
     with (
-        atomic(Path(sdist_directory) / name) as temporary,
-        temporary.open("wb") as file,
+        (Path(sdist_directory) / name).open("wb") as file,
         gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w") as archive,
     ):
@@ -142,8 +136,11 @@ def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
 
 def main(output: Path) -> None:
     """Writes the wheel to the folder `output`."""
+    output.mkdir(parents=True, exist_ok=True)
     print(output / build_wheel(str(output)))
 
 
 if __name__ == "__main__":
+    from stages.lib.command import run  # not where pip builds: it may import packages that are not there
+
     run(main)
