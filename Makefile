@@ -6,7 +6,7 @@ VENV := .venv
 READY := $(VENV)/ready
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test check help bench bench-startup bench-embeddings bench-growth bench-classifier lock clean
+.PHONY: repro test check wheel help bench bench-startup bench-embeddings bench-growth bench-classifier lock clean
 
 repro: $(READY) ## run what is out of date, print the metrics
 	@$(RUN) python -m tools.check
@@ -20,6 +20,9 @@ check: $(READY) ## check style and types
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
+
+wheel: $(READY) ## the predictor as a package, in dist/
+	@$(RUN) python -m tools.wheel --output dist
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \

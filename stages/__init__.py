@@ -16,7 +16,8 @@ and in stages/lib/word2vec:
 
 from stages.lib.startup import configure
 
-configure()  # before any stage imports torch, numpy or pyarrow
+if __name__ == "stages":  # in the wheel this is firth.stages, and the process belongs to another program
+    configure()  # before any stage imports torch, numpy or pyarrow
 
 STAGES = (
     "raw",

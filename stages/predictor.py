@@ -23,7 +23,7 @@ from stages.lib.files import sha256
 from stages.lib.model import Model
 from stages.lib.parallel import map_ahead
 from stages.lib.reviews import Documents, logits_for
-from stages.raw import clean
+from stages.lib.text import clean
 from stages.tensors import truncate
 from stages.tokens import Tokeniser, read_tokeniser
 
@@ -194,7 +194,7 @@ class Predictor:
 
 
 def cleaned(texts: Sequence[str]) -> pa.Array:
-    """Texts as stages.raw cleans them."""
+    """Texts as `raw` cleans them."""
     return pa.array([clean(text) for text in texts], pa.large_string())
 
 

@@ -17,7 +17,6 @@ Labels are text in the corpus and numbers from here on; data/labels.json lists t
 """
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
@@ -27,7 +26,6 @@ import pyarrow as pa
 from pydantic import Field
 
 from stages import LABELLED, SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
-from stages.lib import rows
 from stages.lib.command import Refusal, run
 from stages.lib.corpora import locate, read_source
 from stages.lib.files import write_json
@@ -36,6 +34,7 @@ from stages.lib.progress import progress
 from stages.lib.readers import Review, reviews
 from stages.lib.store import Row, Store
 from stages.lib.tables import table_writer
+from stages.lib.text import clean
 
 FEWEST = 10  # labelled training reviews; fewer are a mistake, not a corpus
 MOST_LABELS = 1000  # with more, the label column is probably another one
@@ -51,18 +50,6 @@ class Params(Section):
     test: float = Field(gt=0, lt=1)  # share for the final measurement, if the corpus has no such split
     salt: str  # another salt gives another random split
     checksum: str | None  # of another edition of the corpus's download; null: that of source.yaml
-
-
-BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-
-
-def clean(text: str) -> str:
-    """The text without HTML line breaks and without characters that UTF-8 cannot encode.
-
-    >>> clean("Good.<br /><br />Long.")
-    'Good.  Long.'
-    """
-    return rows.readable(BREAK.sub(" ", text))
 
 
 def hash_to_unit(text: str, salt: str) -> float:

@@ -28,7 +28,7 @@ def test_every_line_belongs_to_a_pinned_package_with_hashes(text: str, header: s
 
 
 def test_every_requirement_of_pyproject_is_locked() -> None:
-    assert {requirement.partition("==")[0].lower() for requirement in lock.requirements()} <= names(TEXT)
+    assert {re.split("[=>]=", requirement)[0].lower() for requirement in lock.requirements()} <= names(TEXT)
 
 
 def test_cuda_libraries_are_in_their_own_lock_and_for_linux_only() -> None:

@@ -27,7 +27,6 @@ from stages.raw import (
     SCHEMA,
     Params,
     assign_splits,
-    clean,
     hash_to_unit,
     label_names,
     main,
@@ -403,20 +402,6 @@ def test_labels_of_the_unlabelled_split_are_ignored(tmp_path: Path, label: str) 
     reviews, names, _ = made(folder)
     assert names == ["bad", "good"]
     assert [row["label"] for row in reviews if row["split"] == "unlabelled"] == [None]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Good.<br /><br />Long.", "Good.  Long."),
-        ("a<br>b<BR/>c<br  />d", "a b c d"),
-        ("<b>bold</b> <break>", "<b>bold</b> <break>"),
-        ("half \ud83d of a face", "half ? of a face"),
-        ("", ""),
-    ],
-)
-def test_clean_replaces_only_line_break_tags_and_unencodable_characters(text: str, expected: str) -> None:
-    assert clean(text) == expected
 
 
 TEXTS = st.text(max_size=30).filter(lambda text: "<br" not in text.lower())

@@ -25,7 +25,7 @@ BANNED = set(
 )
 LONGEST_STAGE, LONGEST_FUNCTION = 300, 50  # lines
 
-FILES = sorted(path for folder in ("stages", "tools") for path in (ROOT / folder).rglob("*.py"))
+FILES = sorted(path for folder in ("firth", "stages", "tools") for path in (ROOT / folder).rglob("*.py"))
 STAGE_FILES = sorted((ROOT / "stages").glob("*.py"))
 
 

@@ -1,8 +1,8 @@
-"""Installs an extra of pyproject.toml into this environment, with the versions of requirements.lock.
+"""Installs a group of pyproject.toml into this environment, with the versions of requirements.lock.
 
     python -m tools.extra bench
 
-pip can install an extra only together with its package, and Firth is not installed as one.
+It is a group of packages that `make` leaves out.
 """
 
 import subprocess
@@ -12,9 +12,9 @@ from pathlib import Path
 
 
 def packages(extra: str) -> list[str]:
-    """The requirements of an extra in pyproject.toml."""
-    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    requirements: list[str] = project["optional-dependencies"][extra]
+    """The requirements of a dependency group in pyproject.toml."""
+    content = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    requirements: list[str] = content["dependency-groups"][extra]
     return requirements
 
 

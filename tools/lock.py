@@ -44,9 +44,10 @@ SIMPLE_API = "application/vnd.pypi.simple.v1+json"
 
 
 def requirements() -> list[str]:
-    """What the project and its development need, from pyproject.toml."""
-    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    """What the pipeline and its development need, from pyproject.toml."""
+    content = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    groups = content["dependency-groups"]
+    return [*content["project"]["dependencies"], *groups["pipeline"], *groups["dev"]]
 
 
 def pins(frozen: str) -> dict[str, str]:

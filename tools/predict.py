@@ -35,6 +35,7 @@ from stages.lib.command import Refusal, exit_on_refusal
 from stages.lib.progress import progress
 from stages.lib.startup import block_pandas
 from stages.lib.tables import open_table
+from stages.lib.text import readable
 from tools.revisions import find
 from tools.writers import format_of, writer
 
@@ -99,7 +100,7 @@ def answers(predictor: "Predictor", texts: Sequence[str], of: str | None, explai
 def as_json(text: str, answer: Answer, count: int | None) -> str:
     """An answer as one line of JSON, with the `count` strongest contributions, or all."""
     fields: dict[str, Any] = {
-        "text": rows.readable(text),
+        "text": readable(text),
         "label": answer.label,
         "probability": answer.probabilities[answer.label],
         "probabilities": answer.probabilities,

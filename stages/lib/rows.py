@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from stages.lib.command import Refusal
 from stages.lib.params import nearest
+from stages.lib.text import readable
 
 Row = dict[str, object]
 
@@ -45,11 +46,6 @@ def text_of(value: object) -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return readable(str(value)).strip() or None
-
-
-def readable(text: str) -> str:
-    """The text with a question mark for what UTF-8 cannot encode, such as half of an emoji in JSON."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _lines(file: IO[bytes], where: str) -> Iterator[str]:

@@ -1,0 +1,19 @@
+"""The cleaning of a text, the same for a corpus and for a new text."""
+
+import re
+
+BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
+
+def clean(text: str) -> str:
+    """The text without HTML line breaks and without characters that UTF-8 cannot encode.
+
+    >>> clean("Good.<br /><br />Long.")
+    'Good.  Long.'
+    """
+    return readable(BREAK.sub(" ", text))
+
+
+def readable(text: str) -> str:
+    """The text with a question mark for what UTF-8 cannot encode, such as half of an emoji in JSON."""
+    return text.encode("utf-8", "replace").decode("utf-8")
