@@ -67,6 +67,11 @@ def test_no_pair_is_taken_from_the_bundled_reviews() -> None:
     of_reviews = set(chain.from_iterable(grams(review) for _, review in reviews()))
     shared = [(pair.id, len(phrases(pair) & of_reviews)) for pair in pairs() if phrases(pair) & of_reviews]
     assert all(count <= 2 for _, count in shared), shared
+    texts = {" ".join(review) for _, review in reviews()}
+    whole = [
+        text for pair in pairs() for text in (pair.text_a, pair.text_b) if " ".join(words(text)) in texts
+    ]
+    assert whole == []
 
 
 def test_the_pairs_have_many_lengths() -> None:
