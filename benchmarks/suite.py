@@ -169,7 +169,7 @@ def difference(result: Result, other: Result) -> str:
     """How many points a result is ahead of another on the same rows, and the interval.
 
     >>> difference({"correct": "1" * 100}, {"correct": "0" * 8 + "1" * 92})
-    '+8.00 (+2.45 to +13.23)'
+    '+8.00 (+2.28 to +13.40)'
     """
     pairs = list(zip(result["correct"], other["correct"], strict=True))
     low, high = paired(pairs.count(("1", "0")), pairs.count(("0", "1")), len(pairs))
