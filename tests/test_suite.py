@@ -1,5 +1,6 @@
 """The benchmark of Firth's defaults beside tuned peers, on tiny corpora."""
 
+import argparse
 import csv
 import re
 import subprocess
@@ -15,9 +16,12 @@ import yaml
 from scipy.sparse import csr_matrix
 
 from benchmarks import suite, suite_peers
+from benchmarks.stages import preset
 from benchmarks.suite import FIRTH, Corpus
 from benchmarks.suite_peers import PEERS, Nbsvm, Rows
 from stages import TEST, TRAIN, VALIDATION
+from stages.lib.files import sha256
+from stages.lib.params import read_yaml
 from stages.raw import SCHEMA
 from tests.conftest import ROOT
 
@@ -154,6 +158,37 @@ def test_changed_parameters_and_code_run_only_what_they_concern(
         assert rerun() == [FIRTH], path
     (root / suite.PEER_CODE).write_text("seed: 2\n", encoding="utf-8")
     assert rerun() == ["NBSVM"]
+
+
+def test_archives_stand_for_the_downloads_of_imdb_and_sst2(tmp_path: Path) -> None:
+    archive = tmp_path / "other.zip"
+    archive.write_text("rows", encoding="utf-8")
+    (tmp_path / "suite/toy").mkdir(parents=True)
+    (tmp_path / "suite/toy/source.yaml").touch()
+    options = argparse.Namespace(suite=tmp_path / "suite", archive=None, sst2=archive)
+    toy, sst2 = suite.corpora(options)
+    assert (toy.name, toy.archive) == ("toy", None)
+    assert toy.params({"corpus": "sample"}) == {"corpus": "toy"}
+    params = sst2.params({"corpus": "sample", "raw": {"checksum": None, "salt": "s"}})
+    assert params["corpus"] == "sst2"
+    assert params["raw"] == {"checksum": f"sha256:{sha256(archive)}", "salt": "s"}
+    assert sst2.files() == [ROOT / "data/corpora/sst2/source.yaml", archive]
+
+
+def test_a_preset_runs_beside_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: dict[str, Any] = {}
+
+    def firth(corpus: Corpus, params: dict[str, Any], raw: Path) -> dict[str, Any]:
+        ran[raw.name] = params["ngrams"]["max_n"]
+        raw.write_text(raw.name, encoding="utf-8")
+        return {"seconds": 1.0, "correct": "10"}
+
+    monkeypatch.setattr(suite, "firth", firth)
+    corpus = Corpus("sst2", ROOT / "data/corpora/sst2", None)
+    results = suite.results_on(corpus, [suite.PRESET], tmp_path)
+    defaults = read_yaml(ROOT / "params.yaml")["ngrams"]["max_n"]
+    assert ran == {"raw.parquet": defaults, "preset.parquet": preset("sst2")["ngrams"]["max_n"]}
+    assert list(results) == [FIRTH, suite.PRESET]
 
 
 def result(correct: int, n: int = 10) -> dict[str, Any]:
