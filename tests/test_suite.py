@@ -199,16 +199,17 @@ def test_the_summary_compares_with_the_best_peer_of_each_corpus_and_of_all() -> 
     results = {
         "a": {FIRTH: result(9), "NBSVM": result(7), "fastText": result(8)},
         "b": {FIRTH: result(5), "NBSVM": result(8), "fastText": result(4)},
+        "c": {FIRTH: result(8), "NBSVM": result(8), "fastText": result(3)},
     }
     text = suite.summary(results)
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in text.splitlines() if "|" in row]
     assert rows[0] == ["", "test rows", FIRTH, "NBSVM", "fastText", "best peer", "Firth's lead"]
-    a, b, average = ([*row[:6], row[6].split()[0]] for row in rows[2:])
+    a, b, _, average = ([*row[:6], row[6].split()[0]] for row in rows[2:])
     assert a == ["a", "10", "90.00", "70.00", "80.00", "fastText", "+10.00"]
     assert b == ["b", "10", "50.00", "80.00", "40.00", "NBSVM", "-30.00"]
-    assert average == ["mean", "", "70.00", "75.00", "60.00", "NBSVM", "-5.00"]
-    assert "best peer: -10.00 points" in text
-    assert "behind on 1 of 2" in text
+    assert average == ["mean", "", "73.33", "76.67", "50.00", "NBSVM", "-3.33"]
+    assert "best peer: -6.67 points" in text
+    assert "behind on 1 of 3" in text
 
 
 def test_the_suite_prints_its_tables_and_continues(tmp_path: Path) -> None:
