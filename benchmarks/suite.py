@@ -12,7 +12,8 @@ changed. With --presets it also runs with the presets of IMDb and SST-2, which a
 Firth's stage raw wrote. Nothing is chosen on test, with one exception in the peers' favour: the best peer of
 a corpus is the one that is best on test.
 
-Seconds are those of whole processes: Firth's stages, or a peer's choice of settings and last training. Each
+Seconds are those of whole processes: Firth's stages, or a peer's choice of settings and last training.
+Processor seconds, the sum over all threads, depend less on what else the machine does. Each
 result is kept as a JSON file in --out, and an interrupted run continues from there. Firth runs again if its
 code, its parameters or the corpus changed; a peer runs again if its code or the rows changed.
 """
@@ -20,14 +21,16 @@ code, its parameters or the corpus changed; a peer runs again if its code or the
 import argparse
 import hashlib
 import importlib.util
+import resource
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import pooch
 import pyarrow.compute as pc
@@ -37,7 +40,7 @@ import yaml
 from benchmarks.measure import ROOT, measured, processor
 from benchmarks.peers import MALLOC
 from benchmarks.stages import changed, checksum, preset, run_stage
-from benchmarks.suite_peers import PEERS
+from benchmarks.suite_peers import PEERS, read_rows
 from stages import TEST
 from stages.lib.files import read_json, sha256, write_json
 from stages.lib.intervals import paired, wilson
@@ -48,6 +51,9 @@ FIRTH, PRESET = "Firth", "Firth, preset"
 LAST = "evaluation"  # the last stage that is run
 CODE = ("stages/**/*.py", "dvc.yaml")  # what Firth's results depend on beside parameters and corpus
 PEER_CODE = "benchmarks/suite_peers.py"
+SECONDS = {
+    "seconds": "seconds", "processor_seconds": "processor seconds", "fit_seconds": "seconds of the last training",
+}  # fmt: skip
 WITHIN = 0.5  # points: a model so much behind another counts as no worse
 
 Result = dict[str, Any]  # of a model on a corpus, as in its JSON file
@@ -70,6 +76,23 @@ class Corpus(NamedTuple):
         """The files that its rows depend on."""
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
         return files + ([self.archive] if self.archive else [])
+
+
+class Clocks(NamedTuple):
+    """The time, and the processor time of the processes that ended."""
+
+    seconds: float
+    processor_seconds: float
+
+    @classmethod
+    def now(cls) -> Self:
+        """Both clocks."""
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return cls(time.perf_counter(), ended.ru_utime + ended.ru_stime)
+
+    def since(self, start: "Clocks") -> Result:
+        """The seconds between two readings, by clock."""
+        return {name: now - then for name, now, then in zip(self._fields, self, start, strict=True)}
 
 
 def log(*values: object) -> None:
@@ -111,9 +134,9 @@ def of_predictions(predictions: Path, raw: Path) -> str:
 def peer(name: str, raw: Path) -> Result:
     """Tunes and tests a peer in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "result.json"
-        cost = measured("benchmarks.suite_peers", name, raw, out, **MALLOC)
-        return read_json(out) | cost._asdict()
+        out, start = Path(folder) / "result.json", Clocks.now()
+        measured("benchmarks.suite_peers", name, raw, out, **MALLOC)
+        return read_json(out) | Clocks.now().since(start)
 
 
 def kept(path: Path, key: str, make: Callable[[], Result]) -> Result:
@@ -142,7 +165,7 @@ def results_on(corpus: Corpus, models: Sequence[str], out: Path) -> dict[str, Re
     results = {FIRTH: run_firth(FIRTH, read_yaml(ROOT / "params.yaml"), raw)}
     if PRESET in models and (ROOT / f"presets/{corpus.name}.args").exists():
         results[PRESET] = run_firth(PRESET, preset(corpus.name), folder / "preset.parquet")
-    key = digest([sha256(raw), sha256(ROOT / PEER_CODE)])
+    key = digest([repr(read_rows(raw)), sha256(ROOT / PEER_CODE)])
     for name in models:
         if name in PEERS:
             results[name] = kept(folder / f"{name}.json", key, partial(peer, name, raw))
@@ -214,16 +237,13 @@ def details(results: Results) -> str:
             f"{corpus}, {name}",
             share(result),
             f"{100 * result['validation']:.2f}" if "validation" in result else "",
-            f"{result['seconds']:.1f}",
-            f"{result['fit_seconds']:.1f}" if "fit_seconds" in result else "",
-            f"{result['megabytes']:.0f}",
+            *(f"{result[key]:.1f}" if key in result else "" for key in SECONDS),
             result.get("chosen", ""),
         ]
         for corpus, of in results.items()
         for name, result in of.items()
     ]
-    header = ["", "test accuracy", "validation", "seconds", "of the last training", "peak MB", "chosen"]
-    return table(header, rows)
+    return table(["", "test accuracy", "validation", *SECONDS.values(), "chosen"], rows)
 
 
 def arguments() -> argparse.Namespace:

@@ -192,7 +192,7 @@ def test_a_preset_runs_beside_the_defaults(tmp_path: Path, monkeypatch: pytest.M
 
 
 def result(correct: int, n: int = 10) -> dict[str, Any]:
-    return {"correct": "1" * correct + "0" * (n - correct), "seconds": 1.0, "megabytes": 9.0}
+    return {"correct": "1" * correct + "0" * (n - correct), "seconds": 1.0, "processor_seconds": 2.0}
 
 
 def test_the_summary_compares_with_the_best_peer_of_each_corpus_and_of_all() -> None:
