@@ -52,8 +52,10 @@ LAST = "evaluation"  # the last stage that is run
 CODE = ("stages/**/*.py", "dvc.yaml")  # what Firth's results depend on beside parameters and corpus
 PEER_CODE = "benchmarks/suite_peers.py"
 SECONDS = {
-    "seconds": "seconds", "processor_seconds": "processor seconds", "fit_seconds": "seconds of the last training",
-}  # fmt: skip
+    "seconds": "seconds",
+    "processor_seconds": "processor seconds",
+    "fit_seconds": "seconds of the last training",
+}
 WITHIN = 0.5  # points: a model so much behind another counts as no worse
 
 Result = dict[str, Any]  # of a model on a corpus, as in its JSON file

@@ -96,10 +96,14 @@ def test_fasttext_gets_chinese_text_as_characters() -> None:
     assert suite_peers.line("味道很好!  Very GOOD") == "味 道 很 好 ! very good"
 
 
+def write_raw(path: Path, ids: list[str], labels: list[int], names: list[str]) -> None:
+    """The output of the stage raw, with empty texts."""
+    pq.write_table(pa.table([ids, [""] * len(ids), labels, names], schema=SCHEMA), path)
+
+
 def test_predictions_are_put_into_the_order_of_raw(tmp_path: Path) -> None:
     raw, predictions = tmp_path / "raw.parquet", tmp_path / "predictions.parquet"
-    columns = [["c", "t", "a", "b"], ["", "", "", ""], [0, 0, 1, 1], [TEST, TRAIN, TEST, TEST]]
-    pq.write_table(pa.table(columns, schema=SCHEMA), raw)
+    write_raw(raw, ["c", "t", "a", "b"], [0, 0, 1, 1], [TEST, TRAIN, TEST, TEST])
     rows = {"id": ["a", "b", "c"], "label": ["x", "x", "y"], "predicted": ["x", "y", "y"]}
     pq.write_table(pa.table(rows), predictions)
     assert suite.of_predictions(predictions, raw) == "110"
@@ -124,6 +128,7 @@ def test_changed_parameters_and_code_run_only_what_they_concern(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
+    label = 0
     root, folder, out = tmp_path / "root", tmp_path / "toy", tmp_path / "out"
     for path in (
         "root/stages/raw.py",
@@ -136,7 +141,7 @@ def test_changed_parameters_and_code_run_only_what_they_concern(
 
     def firth(corpus: Corpus, params: dict[str, Any], raw: Path) -> dict[str, Any]:
         made.append(FIRTH)
-        raw.write_text("rows", encoding="utf-8")
+        write_raw(raw, ["a"], [label], [TEST])
         return {"seconds": 1.0, "correct": "10"}
 
     def peer(name: str, raw: Path) -> dict[str, Any]:
@@ -156,6 +161,9 @@ def test_changed_parameters_and_code_run_only_what_they_concern(
     for path in ("root/params.yaml", "root/stages/raw.py", "toy/source.yaml"):
         (tmp_path / path).write_text("seed: 2\n", encoding="utf-8")
         assert rerun() == [FIRTH], path
+    label = 1
+    (root / "params.yaml").write_text("seed: 3\n", encoding="utf-8")
+    assert rerun() == [FIRTH, "NBSVM"]  # the rows changed
     (root / suite.PEER_CODE).write_text("seed: 2\n", encoding="utf-8")
     assert rerun() == ["NBSVM"]
 
@@ -180,7 +188,7 @@ def test_a_preset_runs_beside_the_defaults(tmp_path: Path, monkeypatch: pytest.M
 
     def firth(corpus: Corpus, params: dict[str, Any], raw: Path) -> dict[str, Any]:
         ran[raw.name] = params["ngrams"]["max_n"]
-        raw.write_text(raw.name, encoding="utf-8")
+        write_raw(raw, ["a"], [0], [TEST])
         return {"seconds": 1.0, "correct": "10"}
 
     monkeypatch.setattr(suite, "firth", firth)
