@@ -6,7 +6,8 @@ VENV := .venv
 READY := $(VENV)/ready
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test check wheel help bench bench-startup bench-embeddings bench-growth bench-classifier lock clean
+.PHONY: repro test check wheel help bench bench-startup bench-embeddings bench-growth bench-classifier bench-suite \
+	lock clean
 
 repro: $(READY) ## run what is out of date, print the metrics
 	@$(RUN) python -m tools.check
@@ -46,6 +47,11 @@ bench-classifier: $(READY) ## ARCHIVE=... SST2=...: the value of each choice; be
 	@$(RUN) python -m tools.extra bench
 	@$(RUN) python -m benchmarks.classifier $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(SST2),--sst2 $(SST2)) \
 		$(if $(TIMES),--times $(TIMES)) $(OPTIONS)
+
+bench-suite: $(READY) ## SUITE=... ARCHIVE=... SST2=...: Firth's defaults beside tuned peers on many corpora
+	@$(RUN) python -m tools.extra bench
+	@$(RUN) python -m benchmarks.suite $(if $(SUITE),--suite $(SUITE)) $(if $(ARCHIVE),--archive $(ARCHIVE)) \
+		$(if $(SST2),--sst2 $(SST2)) $(OPTIONS)
 
 lock: ## INDEX=URL: resolve pyproject.toml again and pin every package with its hashes
 	rm -rf $(VENV)

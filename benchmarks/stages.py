@@ -29,7 +29,7 @@ LIMITS = {  # seconds that a stage may take on two cores
     "raw": 20, "tokens": 10, "vocabulary": 10, "ids": 10, "tensors": 5, "projection": 5, "classifier": 60,
     "evaluation": 10, "report": 10,
 }  # fmt: skip
-SHIPPED = ("data/corpora", "data/pairs")  # read from the repository
+SHIPPED = ("data/corpora", "data/pairs", "data/pretrained", "data/wordsets")  # read from the repository
 TEXT_STAGES = ("raw", "tokens", "vocabulary", "ids")
 
 
@@ -59,11 +59,15 @@ def changed(params: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
 def run_stage(stage: str, folder: Path, corpus: str = "imdb", **environment: str) -> Cost:
     """Runs a stage on the files in `folder` with its command in dvc.yaml; its checkpoint is in `folder` too.
 
-    Missing folders are created.
+    What the repository ships is read from there unless `folder` has it. Missing folders are created.
     """
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8").replace("${corpus}", corpus)
     words = yaml.safe_load(text)["stages"][stage]["cmd"].split()[2:]
-    flags, paths = words[1::2], [(ROOT if p.startswith(SHIPPED) else folder) / p for p in words[2::2]]
+    flags, own = words[1::2], [folder / path for path in words[2::2]]
+    paths = [
+        ROOT / word if word.startswith(SHIPPED) and not path.exists() else path
+        for word, path in zip(words[2::2], own, strict=True)
+    ]
     for path in paths:
         (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
     return measured(
