@@ -19,6 +19,7 @@ from stages.lib.startup import configure
 configure()  # before any stage imports torch, numpy or pyarrow
 
 STAGES = (
+    "check",
     "raw",
     "tokens",
     "vocabulary",

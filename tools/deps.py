@@ -15,6 +15,7 @@ from pathlib import Path
 from stages import STAGES
 from stages.lib.command import run
 from stages.lib.files import atomic
+from stages.lib.sections import definition
 
 PIPELINE = Path("dvc.yaml")
 
@@ -22,8 +23,13 @@ PIPELINE = Path("dvc.yaml")
 @cache
 def direct_imports(path: Path) -> frozenset[Path]:
     """The modules below `stages/` that a file imports, with the `__init__.py` of each package on the way."""
+    return imported_by(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def imported_by(tree: ast.AST) -> frozenset[Path]:
+    """The modules below `stages/` that code imports, with the `__init__.py` of each package on the way."""
     imported = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
@@ -55,7 +61,12 @@ def code_deps(stage: str) -> list[str]:
     ['stages/ids.py', 'stages/__init__.py']
     """
     own = Path(f"stages/{stage}.py")
-    files = sorted(imports(own) - {own}, key=lambda file: (file.parent != own.parent, str(file)))
+    reached = imports(own)
+    if Path("stages/lib/sections.py") in reached:  # reads the `Params` of every stage
+        for other in STAGES:
+            named = imported_by(definition(other))
+            reached |= {Path(f"stages/{other}.py"), *(file for path in named for file in imports(path))}
+    files = sorted(reached - {own}, key=lambda file: (file.parent != own.parent, str(file)))
     return [str(own), *map(str, files)]
 
 

@@ -97,6 +97,43 @@ class Store:
             counts[split][label] = number
         return counts
 
+    def shared_texts(self, one: str, other: str) -> int:
+        """How many distinct texts are in both of two splits."""
+        return self._number(
+            "SELECT count(*) FROM (SELECT text_key, text FROM review WHERE split = ?"
+            " INTERSECT SELECT text_key, text FROM review WHERE split = ?)",
+            one,
+            other,
+        )
+
+    def repeated_texts(self) -> int:
+        """How many reviews repeat the text of another one in their split."""
+        return self._number(
+            "SELECT coalesce(sum(rows - 1), 0) FROM"
+            " (SELECT count(*) AS rows FROM review GROUP BY split, text_key HAVING rows > 1)"
+        )
+
+    def contradicted_texts(self) -> int:
+        """How many distinct texts have more than one label."""
+        return self._number(
+            "SELECT count(*) FROM (SELECT text_key FROM review WHERE label IS NOT NULL"
+            " GROUP BY text_key HAVING count(DISTINCT label) > 1)"
+        )
+
+    def lengths(self) -> tuple[int, int]:
+        """The length in characters that 95 of 100 reviews do not exceed, and the largest."""
+        rows = self._number("SELECT count(*) FROM review")
+        by_length = "SELECT length(text) FROM review ORDER BY length(text) LIMIT 1 OFFSET ?"
+        return (
+            (self._number(by_length, int(0.95 * (rows - 1))), self._number(by_length, rows - 1))
+            if rows
+            else (0, 0)
+        )
+
+    def _number(self, query: str, *values: object) -> int:
+        number: int = self.connection.execute(query, values).fetchone()[0]
+        return number
+
     def batches(
         self, label_numbers: dict[str | None, int | None], schema: pa.Schema
     ) -> Iterator[pa.RecordBatch]:
