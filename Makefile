@@ -9,7 +9,6 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 .PHONY: repro test check help bench bench-startup bench-embeddings bench-growth bench-classifier lock clean
 
 repro: $(READY) ## run what is out of date, print the metrics
-	@$(RUN) python -m tools.check
 	@$(RUN) dvc repro
 	@$(RUN) python -m tools.figures
 

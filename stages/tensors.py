@@ -28,7 +28,6 @@ from stages.lib.memory import require_memory
 from stages.lib.params import Section, read_params
 from stages.lib.tables import read_batches
 
-
 EXTREME = 4  # times the length that 95 of 100 reviews do not exceed
 
 
