@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 
 from stages import LABELLED, SPLITS
 from stages.lib.command import Refusal
+from stages.lib.files import write_json
+from stages.lib.labels import label_names
 from stages.lib.readers import Review
 from stages.lib.store import Store
 from stages.raw import (
@@ -29,7 +31,6 @@ from stages.raw import (
     assign_splits,
     clean,
     hash_to_unit,
-    label_names,
     main,
     split_for,
     to_row,
@@ -108,6 +109,7 @@ def paths(folder: Path, **choices: object) -> list[Path]:
     params.write_text(yaml.safe_dump({"raw": CHOICES | choices}))
     return [
         params,
+        folder / "check.json",
         folder / "made" / "raw.parquet",
         folder / "made" / "labels.json",
         folder / "made" / "raw.json",
@@ -116,8 +118,9 @@ def paths(folder: Path, **choices: object) -> list[Path]:
 
 def made(folder: Path, out: Path | None = None, **choices: object) -> Made:
     """The reviews, label names and metrics that the stage makes of the corpus in `folder`."""
-    params, raw, labels, metrics = paths(out or folder, **choices)
-    main(params, folder, raw, labels, metrics)
+    params, check, raw, labels, metrics = paths(out or folder, **choices)
+    write_json(check, {"corpus": folder.name})
+    main(params, check, folder, raw, labels, metrics)
     names = json.loads(labels.read_text(encoding="utf-8"))["labels"]
     return pq.read_table(raw).to_pylist(), names, json.loads(metrics.read_text(encoding="utf-8"))
 

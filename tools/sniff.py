@@ -25,8 +25,10 @@ CHUNK = 1 << 20
 MOST_LABELS = 100  # different values of a column that is taken for the label without its name
 LABEL_LENGTH = 60  # characters; longer values are no labels
 TEXT_NAMES = ("text", "review", "body", "comment", "content", "sentence", "message", "tweet", "document")
-LABEL_NAMES = ("label", "labels", "sentiment", "stars", "star", "rating", "score", "class", "category")
-LABEL_NAMES += ("target", "polarity", "emotion", "topic")
+LABEL_NAMES = (
+    "label", "labels", "sentiment", "stars", "star", "rating", "score", "class", "category", "target",
+    "polarity", "emotion", "topic",
+)  # fmt: skip
 SPLITS = {
     TRAIN: ("train", "training"),
     VALIDATION: ("validation", "valid", "val", "dev", "development"),
@@ -148,10 +150,9 @@ def columns_of(rows: Iterable[Row], named: Mapping[str, str | None], where: str)
     is_whole = len(sample) < ROWS
     unique = (name for name in ids if is_whole and len(set(values[name])) == len(sample))
     id_column = named.get("id") or next(unique, None)
-    others = (
-        () if named.get("label") or (label in labels[:1] and named_like(label, LABEL_NAMES)) else labels[1:]
-    )
-    return Columns(text, label, split, id_column, named.get("group"), tuple(others))
+    is_sure = named.get("label") or named_like(label, LABEL_NAMES)
+    others = () if is_sure else tuple(labels[1:])
+    return Columns(text, label, split, id_column, named.get("group"), others)
 
 
 def splits_in(values: Sequence[str]) -> dict[str, str]:
@@ -203,5 +204,5 @@ def refuse_missing_header(
     if label in set(values[label]) and len(text.split()) > 2:
         raise Refusal(
             f"{where}: the first line is a review and no header; write the names of the columns above it, "
-            f"such as {'label,text' if list(first)[0] == label else 'text,label'}"
+            f"such as {'label,text' if next(iter(first)) == label else 'text,label'}"
         )
