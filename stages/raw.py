@@ -111,10 +111,10 @@ def assign_splits(store: Store, params: Params) -> dict[str, int]:
     return dropped | store.assign_splits(lambda number: split_for(number, fractions), set(fractions))
 
 
-def check_enough(counts: dict[str, Counter[str]], names: Sequence[str], where: Path) -> None:
+def check_enough(counts: dict[str, Counter[str]], names: Sequence[str], rows: int, where: Path) -> None:
     """Raises Refusal unless there are reviews of every label to train on, and some to validate and test."""
     train = counts[TRAIN]
-    if not sum(split.total() for split in counts.values()):
+    if not rows:
         raise Refusal(f"{where}: found no rows; a corpus needs at least {FEWEST} labelled reviews")
     if len(names) < 2:
         raise Refusal(f"{where}: found the labels {list(names)}, expected at least two different ones")
@@ -166,14 +166,14 @@ def main(params: Path, check: Path, corpus: Path, raw: Path, labels: Path, metri
         name_of = label_names((label for label in per_label if label is not None), source)
         names = arrange(list(dict.fromkeys(name_of.values())), source.positive)
         by_name = named(counts, name_of)
-        check_enough(by_name, names, path)
+        number_of = {split: counts[split].total() for split in SPLITS}
+        check_enough(by_name, names, sum(number_of.values()), path)
         numbers: dict[str | None, int | None] = {label: names.index(name) for label, name in name_of.items()}
         schema = GROUPED if source.columns and source.columns.group else SCHEMA
         with table_writer(raw, schema) as writer:
             for batch in store.batches(numbers | {None: None}, schema):
                 writer.write_batch(batch)
-        number_of = {split: counts[split].total() for split in SPLITS}
-        warnings = inspect(seen, store, per_label, name_of, number_of, dropped)
+        warnings = inspect(seen, store, per_label, name_of, source.labels, number_of, dropped)
     for sentence in warnings.values():
         print(f"raw: {sentence}", file=sys.stderr)
     positive, order = positive_of(names, source.positive), order_of(names, source)

@@ -133,9 +133,9 @@ def test_rows_before_an_invalid_one_are_returned() -> None:
 @pytest.mark.parametrize(
     ("expected", "match"),
     [
-        ("txt", r"file: no column 'txt'; did you mean text\? Allowed: text, label"),
-        ("Label", "no column 'Label'; did you mean label"),
-        ("zzz", "no column 'zzz'; Allowed: text, label"),
+        ("txt", r"file: no column 'txt'; did you mean 'text'\? Allowed: 'text', 'label'"),
+        ("Label", "no column 'Label'; did you mean 'label'"),
+        ("zzz", "no column 'zzz'; Allowed: 'text', 'label'"),
     ],
 )
 def test_a_missing_column_is_refused_with_the_nearest_name(expected: str, match: str) -> None:

@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=CORPORA, prefix=".new-") as temporary:
         made = Path(temporary) / name
         made.mkdir()
-        table, place = bring(options.table, made)
-        source = describe(table, options) | place
+        table, location = bring(options.table, made)
+        source = describe(table, options) | location
         (made / "source.yaml").write_text(as_yaml(source), encoding="utf-8")
         checked = check(made)
         if (positive := checked.labels["positive"]) is not None:

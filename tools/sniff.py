@@ -128,7 +128,7 @@ def columns_of(rows: Iterable[Row], named: Mapping[str, str | None], where: str)
     header = list(sample[0])
     for name in named.values():
         if name is not None and name not in header:
-            raise Refusal(f"{where}: no column {name!r}{nearest(name, header)}")
+            raise Refusal(f"{where}: no column {name!r}{nearest(name, header, shown=repr)}")
     values = {
         name: [value for row in sample if (value := text_of(row.get(name))) is not None] for name in header
     }
@@ -143,7 +143,7 @@ def columns_of(rows: Iterable[Row], named: Mapping[str, str | None], where: str)
     if label is None:
         raise Refusal(
             f"{where}: no column has few different values, so none looks like a label; name one by --label, "
-            f"out of {', '.join(header)}"
+            f"out of {', '.join(map(repr, header))}"
         )
     refuse_missing_header(sample[0], text, label, values, where)
     ids = [name for name in free if name != label and re.fullmatch(r"(?i)(.*[_ ])?u?id", name)]
@@ -187,14 +187,14 @@ def text_among(values: Mapping[str, Sequence[str]], where: str) -> str:
 
 def labels_among(values: Mapping[str, Sequence[str]]) -> list[str]:
     """The columns that could be the label, the likeliest first: those called so, then the fewest values."""
-    found = []
+    likely = []
     for name, column in values.items():
         distinct = set(column)
         called = named_like(name, LABEL_NAMES)
-        few = len(distinct) <= min(MOST_LABELS, max(2, len(column) // 4)) or called
-        if len(distinct) >= 2 and few and max(map(len, distinct)) <= LABEL_LENGTH:
-            found.append((not called, len(distinct), name))
-    return [name for *_, name in sorted(found)]
+        is_short_list = len(distinct) <= min(MOST_LABELS, max(2, len(column) // 4)) or called
+        if len(distinct) >= 2 and is_short_list and max(map(len, distinct)) <= LABEL_LENGTH:
+            likely.append((not called, len(distinct), name))
+    return [name for *_, name in sorted(likely)]
 
 
 def refuse_missing_header(

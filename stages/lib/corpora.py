@@ -114,7 +114,7 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _is_whole(self) -> "Source":
-        if sum(place is not None for place in (self.file, self.path, self.url)) != 1:
+        if sum(given is not None for given in (self.file, self.path, self.url)) != 1:
             raise ValueError("give either file (in this folder), path (elsewhere on this machine) or url")
         if not self.file and not self.checksum:
             kind = "url" if self.url else "path"

@@ -56,45 +56,47 @@ def quoted(names: Iterable[str]) -> str:
 
 def of_texts(seen: Inspection) -> dict[str, str]:
     """Sentences about the texts."""
-    found = {}
+    sentences = {}
     read = seen.reviews + seen.empty
     if seen.empty:
-        found["empty"] = f"{seen.empty:,} of {read:,} texts are empty and were dropped"
+        sentences["empty"] = f"{seen.empty:,} of {read:,} texts are empty and were dropped"
     if seen.html > OFTEN * seen.reviews:
-        found["html"] = f"{seen.html:,} texts contain HTML, whose tags count as words; remove them first"
+        sentences["html"] = f"{seen.html:,} texts contain HTML, whose tags count as words; remove them first"
     if seen.addresses > OFTEN * seen.reviews:
-        found["addresses"] = f"{seen.addresses:,} texts contain web addresses, which are rarely seen twice"
+        sentences["addresses"] = (
+            f"{seen.addresses:,} texts contain web addresses, which are rarely seen twice"
+        )
     if seen.no_spaces > seen.reviews / 2:
-        found["no_spaces"] = (
+        sentences["no_spaces"] = (
             f"{seen.no_spaces:,} of {seen.reviews:,} texts are in a script without spaces between words; "
             "set tokens.unit: characters"
         )
-    return found
+    return sentences
 
 
 def of_labels(rows: Mapping[str, int], names: Mapping[str, str], seen: Inspection) -> dict[str, str]:
     """Sentences about the labels: how many labelled rows each has, and the name of each."""
-    found = {}
+    sentences = {}
     if seen.missing:
         keys = ", ".join(f"{label!r}: {label.strip().lower()!r}" for label in sorted(seen.missing)[:5])
-        found["missing_labels"] = (
+        sentences["missing_labels"] = (
             f"{sum(seen.missing.values()):,} rows have the label {quoted(sorted(seen.missing))}, which looks "
             f"missing; they are unlabelled (to keep it as a label: `labels: {{{keys}}}` in source.yaml)"
         )
     variants: dict[str, list[str]] = {}
     for label in rows:
         variants.setdefault(form_of(names[label]), []).append(label)
-    merged = [labels for labels in variants.values() if len({names[label] for label in labels}) > 1]
-    if merged:
-        kept = {labels[0]: max(labels, key=lambda label: rows[label]) for labels in merged}
+    alike = [labels for labels in variants.values() if len({names[label] for label in labels}) > 1]
+    if alike:
+        kept = {labels[0]: max(labels, key=lambda label: rows[label]) for labels in alike}
         lines = ", ".join(
             f"{label!r}: {names[kept[labels[0]]]!r}"
-            for labels in merged
+            for labels in alike
             for label in labels
             if names[label] != names[kept[labels[0]]]
         )
-        found["label_variants"] = (
-            f"the labels {quoted(label for labels in merged for label in labels)} may be the same; to merge "
+        sentences["label_variants"] = (
+            f"the labels {quoted(label for labels in alike for label in labels)} may be the same; to merge "
             f"them: `labels: {{{lines}}}` in source.yaml"
         )
     per_name: Counter[str] = Counter()
@@ -102,29 +104,29 @@ def of_labels(rows: Mapping[str, int], names: Mapping[str, str], seen: Inspectio
         per_name[names[label]] += count
     if rare := [f"{name!r} ({count})" for name, count in sorted(per_name.items()) if count < FEW_ROWS]:
         more = f" and {len(rare) - 5} more" if len(rare) > 5 else ""
-        found["rare_labels"] = f"fewer than {FEW_ROWS} rows have the label {', '.join(rare[:5])}{more}"
+        sentences["rare_labels"] = f"fewer than {FEW_ROWS} rows have the label {', '.join(rare[:5])}{more}"
     if len(per_name) > MANY_NUMBERS and all(NUMBER.fullmatch(name) for name in per_name):
-        found["numbers_as_labels"] = (
+        sentences["numbers_as_labels"] = (
             f"the labels are {len(per_name)} different numbers; is that column an amount or an id?"
         )
     elif len(per_name) > per_name.total() / 4:
-        found["many_labels"] = (
+        sentences["many_labels"] = (
             f"{per_name.total():,} rows have {len(per_name):,} different labels; is it the right column?"
         )
-    return found
+    return sentences
 
 
 def of_splits(reviews: Mapping[str, int]) -> dict[str, str]:
     """Sentences about validation and test reviews that are too few to measure an accuracy."""
-    found = {}
+    sentences = {}
     for split in (VALIDATION, TEST):
         if 0 < reviews[split] < FEW_REVIEWS:
             width = min(50.0, 100 * 1.96 * (0.25 / reviews[split]) ** 0.5)
-            found[f"small_{split}"] = (
+            sentences[f"small_{split}"] = (
                 f"{split} has {reviews[split]:,} reviews: an accuracy on them is off by up to "
                 f"{width:.0f} points by chance"
             )
-    return found
+    return sentences
 
 
 def inspect(
@@ -132,35 +134,36 @@ def inspect(
     store: Store,
     per_label: Mapping[str | None, int],
     name_of: Mapping[str, str],
+    renamed: Mapping[str, str | None],
     reviews: Mapping[str, int],
     dropped: Mapping[str, int],
 ) -> dict[str, str]:
     """All sentences, by a short name for each."""
     rows = {label: number for label, number in per_label.items() if label is not None}
-    found = of_texts(seen) | of_labels(rows, name_of, seen)
-    if absent := [label for label in name_of if label not in rows and label not in name_of.values()]:
-        found["absent_labels"] = f"no labelled row has the label {quoted(absent)} of source.yaml"
-    return found | of_splits(reviews) | of_store(store, dropped)
+    sentences = of_texts(seen) | of_labels(rows, name_of, seen)
+    if absent := [label for label, name in renamed.items() if name is not None and label not in rows]:
+        sentences["absent_labels"] = f"no labelled row has the label {quoted(absent)} of source.yaml"
+    return sentences | of_splits(reviews) | of_store(store, dropped)
 
 
 def of_store(store: Store, dropped: Mapping[str, int]) -> dict[str, str]:
     """Sentences about texts that occur more than once, and about very long ones."""
-    found = {}
+    sentences = {}
     if across := dropped["train"] + dropped["unlabelled"]:
-        found["duplicates_across"] = (
+        sentences["duplicates_across"] = (
             f"{across:,} train or unlabelled texts are in validation or test too and were dropped"
         )
     for one, other in combinations(LABELLED, 2):
         if shared := store.shared_texts(one, other):
-            found[f"duplicates_{one}_{other}"] = f"{shared:,} texts are in both {one} and {other}"
+            sentences[f"duplicates_{one}_{other}"] = f"{shared:,} texts are in both {one} and {other}"
     if within := store.repeated_texts():
-        found["duplicates"] = f"{within:,} rows repeat a text of their own split"
+        sentences["duplicates"] = f"{within:,} rows repeat a text of their own split"
     if contradicted := store.contradicted_texts():
-        found["contradictions"] = f"{contradicted:,} texts have two different labels"
+        sentences["contradictions"] = f"{contradicted:,} texts have two different labels"
     usual, longest = store.lengths()
     if longest > EXTREME * usual:
-        found["long"] = (
+        sentences["long"] = (
             f"the longest text has {longest:,} characters, and 95 of 100 have at most {usual:,}; "
             "tensors.max_length: auto cuts the longest"
         )
-    return found
+    return sentences

@@ -47,7 +47,7 @@ def label_names(labels: Iterable[str], source: Source | None = None) -> dict[str
     renamed = source.labels if source else {}
     if len(distinct) > MOST_LABELS:
         raise Refusal(f"the label column has {len(distinct)} different values; is it the right column?")
-    names = {label: name for label, name in renamed.items() if name is not None}
+    names = {label: name for label, name in renamed.items() if name is not None and label in distinct}
     names |= {label: label for label in sorted(distinct - set(renamed), key=_by_value)}
     if source and source.order:
         if other := sorted(set(names.values()) - set(source.order)):
@@ -95,8 +95,8 @@ def positive_of(names: Sequence[str], declared: str | None = None) -> str | None
         return None
     if all(math.isfinite(_by_value(name)[0]) for name in names):
         return max(names, key=lambda name: _by_value(name)[0])
-    found = [name for name in names if name.strip().casefold() in POSITIVE]
-    return found[0] if len(found) == 1 else None
+    called = [name for name in names if name.strip().casefold() in POSITIVE]
+    return called[0] if len(called) == 1 else None
 
 
 def arrange(names: list[str], positive: str | None = None) -> list[str]:

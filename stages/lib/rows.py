@@ -70,7 +70,7 @@ def require(columns: Sequence[str], row: Mapping[str, object], where: str) -> No
     """Raises Refusal unless the row has all columns."""
     for column in columns:
         if column not in row:
-            raise Refusal(f"{where}: no column {column!r}{nearest(column, list(row))}")
+            raise Refusal(f"{where}: no column {column!r}{nearest(column, list(row), shown=repr)}")
 
 
 def text_of(value: object) -> str | None:

@@ -71,13 +71,13 @@ def _cells(row: ElementTree.Element, texts: list[str]) -> dict[str, object]:
 
 
 def _value(cell: ElementTree.Element, texts: list[str]) -> object:
-    kind, found = cell.get("t", "n"), cell.find("{*}v")
+    kind, content = cell.get("t", "n"), cell.find("{*}v")
     if kind == "inlineStr":
         return _text(cell)
-    if found is None or found.text is None:
+    if content is None or content.text is None:
         return None
     if kind == "s":
-        return texts[int(found.text)]
+        return texts[int(content.text)]
     if kind == "n":
-        return float(found.text)
-    return {"0": "False", "1": "True"}.get(found.text, found.text) if kind == "b" else found.text
+        return float(content.text)
+    return {"0": "False", "1": "True"}.get(content.text, content.text) if kind == "b" else content.text
