@@ -151,7 +151,7 @@ def read_reviews(source: Source, path: Path, salt: str, store: Store) -> Inspect
 
 def main(params: Path, check: Path, corpus: Path, raw: Path, labels: Path, metrics: Path) -> None:
     choices = read_params(params, "raw", Params)
-    if (checked := read_json(check)["corpus"]) != corpus.name:
+    if check.is_file() and (checked := read_json(check)["corpus"]) != corpus.name:
         raise Refusal(f"{check}: describes the corpus {checked!r}, not {corpus.name!r}; run `dvc repro`")
     source = read_source(corpus)
     path = locate(source, corpus, choices.checksum)

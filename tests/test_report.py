@@ -86,7 +86,8 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
         "raw": {
             "reviews": {**dict.fromkeys(splits, 3), "unlabelled": 0},
             "labels": {split: {labels[0]: 1, labels[1]: 2} for split in splits},
-            "dropped": {"train": 1, "unlabelled": 0, "unlabelled_test": 0},
+            "dropped": {"train": 1, "unlabelled": 0, "unlabelled_test": 0, "empty": 0},
+            "warnings": {"empty": f"a text is empty {text}"},
         },
         "tokens": {s: {"tokens": 9, "median_length": 3.0, "longest": 4} for s in splits},
         "vocabulary": {"words": 4, "coverage": dict.fromkeys(splits, 0.9)},
