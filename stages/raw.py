@@ -32,7 +32,7 @@ from stages.lib import rows
 from stages.lib.command import Refusal, run
 from stages.lib.corpora import Source, locate, read_source
 from stages.lib.files import read_json, write_json
-from stages.lib.inspection import Inspection, inspect
+from stages.lib.inspection import Inspection, inspect, quoted
 from stages.lib.labels import arrange, known_label, label_names, looks_missing, named, order_of, positive_of
 from stages.lib.params import Section, read_params
 from stages.lib.progress import progress
@@ -123,8 +123,8 @@ def check_enough(counts: dict[str, Counter[str]], names: Sequence[str], rows: in
     for label in names:
         if not train[label]:
             raise Refusal(
-                f"{where}: no train review has the label {label!r}; allowed: {', '.join(names)}; or map it "
-                "to null or to another label under `labels:` in source.yaml"
+                f"{where}: no train review has the label {label!r}; allowed: {quoted(names)}; is it the "
+                "right column? Or map it to null or to another label under `labels:` in source.yaml"
             )
     for split in (VALIDATION, TEST):
         if not counts[split]:

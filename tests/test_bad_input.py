@@ -151,7 +151,7 @@ def test_a_label_that_occurs_once_is_trained_on_and_evaluated(pipeline: Pipeline
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_a_label_missing_from_train_is_refused(pipeline: Pipeline, split: str) -> None:
     ended = pipeline.run([*rows_of(), ("odd one out", "c", split)])
-    assert refused(ended, "raw: ", "reviews.csv: no train review has the label 'c'; allowed: a, b, c")
+    assert refused(ended, "raw: ", "reviews.csv: no train review has the label 'c'; allowed: 'a', 'b', 'c'")
 
 
 def test_a_label_that_occurs_once_and_is_split_at_random_is_trained_on_or_refused(pipeline: Pipeline) -> None:

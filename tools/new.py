@@ -67,13 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=CORPORA, prefix=".new-") as temporary:
         made = Path(temporary) / name
         made.mkdir()
-        table, location = bring(options.table, made)
-        source = describe(table, options) | location
-        (made / "source.yaml").write_text(as_yaml(source), encoding="utf-8")
-        checked = check(made)
-        if (positive := checked.labels["positive"]) is not None:
-            source["positive"] = positive
-            (made / "source.yaml").write_text(as_yaml(source), encoding="utf-8")
+        try:
+            source, checked = make(options, made)
+        except Refusal as refusal:  # name the file as it was given, and not the copy
+            raise Refusal(str(refusal).replace(f"{made}/", "")) from None
         shutil.rmtree(folder, ignore_errors=True)
         made.replace(folder)
     print_corpus(folder, source, checked)
@@ -83,6 +80,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.run:
         sys.stdout.flush()
         train(command)
+
+
+def make(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], Checked]:
+    """Writes the table and source.yaml into a folder; returns the content of source.yaml, and the check."""
+    table, location = bring(options.table, folder)
+    source = describe(table, options) | location
+    (folder / "source.yaml").write_text(as_yaml(source), encoding="utf-8")
+    checked = check(folder)
+    if (positive := checked.labels["positive"]) is not None:
+        source["positive"] = positive
+        (folder / "source.yaml").write_text(as_yaml(source), encoding="utf-8")
+    return source, checked
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -227,10 +236,11 @@ def print_corpus(folder: Path, source: Mapping[str, Any], checked: Checked) -> N
     print(f"{folder}/source.yaml: {source.get('file') or source['path']} ({', '.join(form)})")
     for key, column in source["columns"].items():
         print(f"  {key:<9} column {column!r}")
-    total = {
-        name: sum(facts["labels"][split].get(name, 0) for split in LABELLED) for name in labels["labels"]
-    }
-    print(f"  labels    {', '.join(f'{name!r} {count:,}' for name, count in list(total.items())[:12])}")
+    for name in labels["labels"][:SHOWN]:
+        count = sum(facts["labels"][split].get(name, 0) for split in LABELLED)
+        print(f"  label     {name!r}, {count:,} rows")
+    if len(labels["labels"]) > SHOWN:
+        print(f"  ...       and {len(labels['labels']) - SHOWN} more labels")
     if labels["positive"] is not None:
         print(f"  positive  {labels['positive']!r}")
     if labels["order"] is not None:

@@ -17,7 +17,7 @@ from stages import TEST, TRAIN, UNLABELLED, VALIDATION
 from stages.lib.command import Refusal
 from stages.lib.inspection import NUMBER
 from stages.lib.params import nearest
-from stages.lib.rows import Row, text_of
+from stages.lib.rows import Row, text_of, whole_gzip
 
 SEPARATORS = (",", ";", "\t", "|")
 ROWS = 20_000  # that are looked at
@@ -58,7 +58,7 @@ def encoding_of(path: Path) -> str:
 
     Every file is text in some single-byte encoding, so cp1252 (Western Europe) is a guess.
     """
-    with open_unpacked(path) as file:
+    with whole_gzip(path.name), open_unpacked(path) as file:
         start = file.read(4)
         if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return "utf-16"
@@ -90,7 +90,7 @@ def separator_of(path: Path, encoding: str) -> str:
 
     Raises Refusal if there is none.
     """
-    with open_unpacked(path) as file:
+    with whole_gzip(path.name), open_unpacked(path) as file:
         reader = codecs.getreader("utf-8-sig" if encoding == "utf-8" else encoding)(file)
         lines = list(islice(reader, 500))
     if not any(line.strip() for line in lines):
@@ -192,7 +192,7 @@ def labels_among(values: Mapping[str, Sequence[str]]) -> list[str]:
         distinct = set(column)
         called = named_like(name, LABEL_NAMES)
         is_short_list = len(distinct) <= min(MOST_LABELS, max(2, len(column) // 4)) or called
-        if len(distinct) >= 2 and is_short_list and max(map(len, distinct)) <= LABEL_LENGTH:
+        if (len(distinct) >= 2 or called) and is_short_list and max(map(len, distinct)) <= LABEL_LENGTH:
             likely.append((not called, len(distinct), name))
     return [name for *_, name in sorted(likely)]
 

@@ -123,8 +123,8 @@ def of_splits(reviews: Mapping[str, int]) -> dict[str, str]:
         if 0 < reviews[split] < FEW_REVIEWS:
             width = min(50.0, 100 * 1.96 * (0.25 / reviews[split]) ** 0.5)
             sentences[f"small_{split}"] = (
-                f"{split} has {reviews[split]:,} reviews: an accuracy on them is off by up to "
-                f"{width:.0f} points by chance"
+                f"{split} has {reviews[split]:,} of the reviews: an accuracy on so few is off by up "
+                f"to {width:.0f} points by chance"
             )
     return sentences
 

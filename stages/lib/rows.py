@@ -8,6 +8,7 @@ import re
 import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice
 from typing import IO, NamedTuple
 
@@ -55,15 +56,21 @@ def read(file: IO[bytes], name: str, where: str, dialect: Dialect = UTF8) -> Ite
     return _jsonl(lines, where) if kind == "jsonl" else _separated(lines, kind, where, dialect)
 
 
-def _unpacked(file: IO[bytes], name: str, where: str, dialect: Dialect) -> Iterator[Row]:
+@contextmanager
+def whole_gzip(where: str) -> Iterator[None]:
+    """Raises Refusal if reading inside the block fails because a gzip file is damaged."""
     try:
-        with gzip.open(file) as unpacked:
-            # A parquet file or a spreadsheet is not read from its beginning to its end.
-            whole = name.endswith((".parquet", ".xlsx"))
-            source = io.BytesIO(unpacked.read()) if whole else unpacked
-            yield from read(source, name, where, dialect)  # type: ignore[arg-type]
+        yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise Refusal(f"{where}: not a whole gzip file: {error}; download or pack it again") from None
+
+
+def _unpacked(file: IO[bytes], name: str, where: str, dialect: Dialect) -> Iterator[Row]:
+    with whole_gzip(where), gzip.open(file) as unpacked:
+        # A parquet file or a spreadsheet is not read from its beginning to its end.
+        whole = name.endswith((".parquet", ".xlsx"))
+        source = io.BytesIO(unpacked.read()) if whole else unpacked
+        yield from read(source, name, where, dialect)  # type: ignore[arg-type]
 
 
 def require(columns: Sequence[str], row: Mapping[str, object], where: str) -> None:
