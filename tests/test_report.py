@@ -167,6 +167,13 @@ def page(paths: list[Path], params: Path) -> str:
     return paths[-1].read_text(encoding="utf-8").replace("&nbsp;", " ")
 
 
+def test_what_is_unusual_about_the_data_is_on_the_first_screen(
+    tmp_path: Path, write_params: Callable[..., Path]
+) -> None:
+    html = page(write_inputs(tmp_path, ["bad", "good"], "film", "dull"), write_params())
+    assert "<li>a text is empty dull</li>" in html[: html.index("</header>")]
+
+
 def test_nothing_from_outside_becomes_a_tag(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     paths = write_inputs(tmp_path, [f"a{EVIL}", f"b{EVIL}"], f"w{EVIL}", f"t{EVIL}")
     tags = Tags()

@@ -134,7 +134,7 @@ def file_name(table: str) -> str:
             f"{table}: found a file of the kind {name.rpartition('.')[2]!r}, expected one of "
             f"{', '.join(rows.TABLES)}, each also .gz; archives are described by hand (docs/own-data.md)"
         )
-    return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', stem) or 'reviews'}.{ending}{packed}"
+    return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', stem).strip('_') or 'reviews'}.{ending}{packed}"
 
 
 def bring(table: str, folder: Path) -> tuple[Path, dict[str, Any]]:

@@ -26,7 +26,7 @@ def read_xlsx(file: IO[bytes], where: str) -> Iterator[dict[str, object]]:
             if not sheets:
                 raise Refusal(f"{where}: found no sheet in it; save it as .xlsx or .csv")
             texts = [_text(item) for item in _part(archive, TEXTS, where)] if TEXTS in names else []
-            rows = [_cells(row, texts) for row in _part(archive, sheets[0], where).iter("{*}row")]
+            rows = [_cells(row, texts) for row in _part(archive, sheets[0], where).iterfind(".//{*}row")]
     except (zipfile.BadZipFile, zlib.error, ElementTree.ParseError, EOFError) as error:
         raise Refusal(f"{where}: not a whole .xlsx file: {error}; save it again") from None
     except (RuntimeError, NotImplementedError, ValueError, IndexError, KeyError) as error:
@@ -58,13 +58,13 @@ def _part(archive: zipfile.ZipFile, name: str, where: str) -> ElementTree.Elemen
 
 def _text(item: ElementTree.Element) -> str:
     """The text of a string, which may be in several formats."""
-    return "".join(part.text or "" for part in item.iter("{*}t"))
+    return "".join(part.text or "" for part in item.iterfind(".//{*}t"))
 
 
 def _cells(row: ElementTree.Element, texts: list[str]) -> dict[str, object]:
     """The values of a row by the letters of their columns."""
     cells: dict[str, object] = {}
-    for position, cell in enumerate(row.iter("{*}c")):
+    for position, cell in enumerate(row.iterfind("{*}c")):
         column = re.sub(r"\d", "", cell.get("r", "")) or str(position)
         cells[column] = _value(cell, texts)
     return cells
