@@ -180,7 +180,9 @@ def test_the_encoding_and_the_separator_may_be_given() -> None:
     assert list(read(io.BytesIO(content), "r.csv", "r.csv", dialect)) == [
         {"text": "Käse für 3 €", "label": "good"}
     ]
-    with pytest.raises(Refusal, match=r"r\.csv, row 2: not ascii; correct `encoding` in source\.yaml"):
+    with pytest.raises(
+        Refusal, match=r"r\.csv: not ascii \(after row 0\); correct `encoding` in source\.yaml"
+    ):
         list(read(io.BytesIO(b"text,label\n\xe4,b\n"), "r.csv", "r.csv", Dialect(encoding="ascii")))
 
 

@@ -120,7 +120,9 @@ def _decoded(file: IO[bytes], where: str, encoding: str) -> Iterator[str]:
             yield line
             number += 1
     except UnicodeError:
-        raise Refusal(f"{where}, row {number}: not {encoding}; correct `encoding` in source.yaml") from None
+        raise Refusal(
+            f"{where}: not {encoding} (after row {number - 1}); correct `encoding` in source.yaml"
+        ) from None
     finally:
         text.detach()  # the file is closed where it was opened
 
