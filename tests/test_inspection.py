@@ -61,7 +61,7 @@ def test_small_and_overlapping_splits_are_said(tmp_path: Path) -> None:
     )
     assert found["small_validation"].startswith("validation has 50 ")
     assert found["duplicates_across"].startswith("1 train or unlabelled texts are in validation or test too")
-    assert found["duplicates_validation_test"] == "1 texts are in both validation and test"
+    assert found["duplicates_held_out"] == "1 texts are in both validation and test"
 
 
 def test_control_characters_of_labels_are_escaped(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
 """What is unusual about a corpus, one sentence each: `raw` prints them, and the report shows them."""
 
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from itertools import combinations
 
-from stages import LABELLED, TEST, VALIDATION
+from stages import TEST, VALIDATION
 from stages.lib.store import Store
 
 FEW_ROWS = 10  # of a label: fewer are hardly learned, and not measured
@@ -37,14 +37,16 @@ class Inspection:
 
     def __init__(self) -> None:
         self.reviews = self.html = self.addresses = self.no_spaces = self.empty = 0
+        self.lengths = array("q")  # in characters
         self.missing: Counter[str] = Counter()
 
     def add(self, text: str) -> None:
-        """Counts what is in a text."""
+        """Counts what is in a text. Cheap tests come first: most texts have none of it."""
         self.reviews += 1
-        self.html += HTML.search(text) is not None
-        self.addresses += ADDRESS.search(text) is not None
-        self.no_spaces += NO_SPACES.search(text) is not None
+        self.lengths.append(len(text))
+        self.html += ("<" in text or "&" in text) and HTML.search(text) is not None
+        self.addresses += ("://" in text or "www." in text) and ADDRESS.search(text) is not None
+        self.no_spaces += not text.isascii() and NO_SPACES.search(text) is not None
 
 
 def quoted(names: Iterable[str]) -> str:
@@ -60,6 +62,13 @@ def of_texts(seen: Inspection) -> dict[str, str]:
     read = seen.reviews + seen.empty
     if seen.empty:
         sentences["empty"] = f"{seen.empty:,} of {read:,} texts are empty and were dropped"
+    lengths = sorted(seen.lengths) or [0]
+    usual, longest = lengths[int(0.95 * (len(lengths) - 1))], lengths[-1]
+    if longest > EXTREME * usual:
+        sentences["long"] = (
+            f"the longest text has {longest:,} characters, and 95 of 100 have at most {usual:,}; "
+            "tensors.max_length: auto cuts the longest"
+        )
     if seen.html > OFTEN * seen.reviews:
         sentences["html"] = f"{seen.html:,} texts contain HTML, whose tags count as words; remove them first"
     if seen.addresses > OFTEN * seen.reviews:
@@ -147,23 +156,16 @@ def inspect(
 
 
 def of_store(store: Store, dropped: Mapping[str, int]) -> dict[str, str]:
-    """Sentences about texts that occur more than once, and about very long ones."""
+    """Sentences about texts that occur more than once."""
     sentences = {}
     if across := dropped["train"] + dropped["unlabelled"]:
         sentences["duplicates_across"] = (
             f"{across:,} train or unlabelled texts are in validation or test too and were dropped"
         )
-    for one, other in combinations(LABELLED, 2):
-        if shared := store.shared_texts(one, other):
-            sentences[f"duplicates_{one}_{other}"] = f"{shared:,} texts are in both {one} and {other}"
+    if shared := store.shared_texts(VALIDATION, TEST):
+        sentences["duplicates_held_out"] = f"{shared:,} texts are in both {VALIDATION} and {TEST}"
     if within := store.repeated_texts():
         sentences["duplicates"] = f"{within:,} rows repeat a text of their own split"
     if contradicted := store.contradicted_texts():
         sentences["contradictions"] = f"{contradicted:,} texts have two different labels"
-    usual, longest = store.lengths()
-    if longest > EXTREME * usual:
-        sentences["long"] = (
-            f"the longest text has {longest:,} characters, and 95 of 100 have at most {usual:,}; "
-            "tensors.max_length: auto cuts the longest"
-        )
     return sentences

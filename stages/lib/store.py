@@ -31,8 +31,9 @@ class Store:
         self.connection.execute("PRAGMA journal_mode = OFF")
         self.connection.execute("PRAGMA synchronous = OFF")
         self.connection.execute(
-            "CREATE TABLE review (position INTEGER PRIMARY KEY, id TEXT, text TEXT, label TEXT,"
-            ' split TEXT, "group" TEXT, text_key REAL, split_key REAL)'
+            # The text comes last: SQLite reads a row up to the column it needs.
+            "CREATE TABLE review (position INTEGER PRIMARY KEY, id TEXT, label TEXT, split TEXT,"
+            ' "group" TEXT, text_key REAL, split_key REAL, text TEXT)'
         )
 
     def add(self, row: Row) -> None:
@@ -100,8 +101,8 @@ class Store:
     def shared_texts(self, one: str, other: str) -> int:
         """How many distinct texts are in both of two splits."""
         return self._number(
-            "SELECT count(*) FROM (SELECT text_key, text FROM review WHERE split = ?"
-            " INTERSECT SELECT text_key, text FROM review WHERE split = ?)",
+            "SELECT count(*) FROM (SELECT text_key FROM review WHERE split = ?"
+            " INTERSECT SELECT text_key FROM review WHERE split = ?)",
             one,
             other,
         )
@@ -118,16 +119,6 @@ class Store:
         return self._number(
             "SELECT count(*) FROM (SELECT text_key FROM review WHERE label IS NOT NULL"
             " GROUP BY text_key HAVING count(DISTINCT label) > 1)"
-        )
-
-    def lengths(self) -> tuple[int, int]:
-        """The length in characters that 95 of 100 reviews do not exceed, and the largest."""
-        rows = self._number("SELECT count(*) FROM review")
-        by_length = "SELECT length(text) FROM review ORDER BY length(text) LIMIT 1 OFFSET ?"
-        return (
-            (self._number(by_length, int(0.95 * (rows - 1))), self._number(by_length, rows - 1))
-            if rows
-            else (0, 0)
         )
 
     def _number(self, query: str, *values: object) -> int:
