@@ -268,7 +268,8 @@ def add_to_dvc(folder: Path) -> None:
     from dvc.repo import Repo
 
     try:
-        with contextlib.redirect_stderr(io.StringIO()), Repo() as repo:
+        with Repo() as repo:
+            repo.scm_context.quiet = True  # about `git add`, which the next line does
             repo.add(str(folder))
             repo.scm.add([f"{folder}.dvc"])
     except DvcException as error:
