@@ -115,7 +115,7 @@ def check_enough(counts: dict[str, Counter[str]], names: Sequence[str], rows: in
     """Raises Refusal unless there are reviews of every label to train on, and some to validate and test."""
     train = counts[TRAIN]
     if not rows:
-        raise Refusal(f"{where}: found no rows; a corpus needs at least {FEWEST} labelled reviews")
+        raise Refusal(f"{where}: found no row with a text; a corpus needs at least {FEWEST} labelled reviews")
     if len(names) < 2:
         raise Refusal(f"{where}: found the labels {list(names)}, expected at least two different ones")
     if train.total() < FEWEST:

@@ -723,7 +723,7 @@ MANY = [(f"review {n}", f"label {n}") for n in range(1200)]
     [
         (b"", "the file is empty"),
         (b"\n\n", "the file is empty"),
-        (b"text,label\n", "found no rows"),
+        (b"text,label\n", "found no row with a text"),
         (
             csv_bytes((text, "good") for text, _ in TABLE),
             r"found the labels \['good'\], expected at least two",
