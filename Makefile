@@ -10,7 +10,6 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 	lock clean
 
 repro: $(READY) ## run what is out of date, print the metrics
-	@$(RUN) python -m tools.check
 	@$(RUN) dvc repro
 	@$(RUN) python -m tools.figures
 

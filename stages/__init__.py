@@ -20,6 +20,7 @@ if __name__ == "stages":  # in the wheel this is firth.stages, and the process b
     configure()  # before any stage imports torch, numpy or pyarrow
 
 STAGES = (
+    "check",
     "raw",
     "tokens",
     "vocabulary",

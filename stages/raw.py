@@ -17,8 +17,9 @@ Labels are text in the corpus and numbers from here on; data/labels.json lists t
 """
 
 import hashlib
+import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -27,8 +28,10 @@ from pydantic import Field
 
 from stages import LABELLED, SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
 from stages.lib.command import Refusal, run
-from stages.lib.corpora import locate, read_source
-from stages.lib.files import write_json
+from stages.lib.corpora import Source, locate, read_source
+from stages.lib.files import read_json, write_json
+from stages.lib.inspection import Inspection, inspect, quoted
+from stages.lib.labels import arrange, known_label, label_names, looks_missing, named, order_of, positive_of
 from stages.lib.params import Section, read_params
 from stages.lib.progress import progress
 from stages.lib.readers import Review, reviews
@@ -37,7 +40,6 @@ from stages.lib.tables import table_writer
 from stages.lib.text import clean
 
 FEWEST = 10  # labelled training reviews; fewer are a mistake, not a corpus
-MOST_LABELS = 1000  # with more, the label column is probably another one
 
 SCHEMA = pa.schema(
     [("id", pa.string()), ("text", pa.string()), ("label", pa.int32()), ("split", pa.string())]
@@ -75,13 +77,13 @@ def split_for(number: float, fractions: dict[str, float]) -> str:
     return TRAIN
 
 
-def to_row(review: Review, salt: str) -> Row:
+def to_row(review: Review, salt: str, renamed: Mapping[str, str | None] = {}) -> Row:
     """A cleaned review with its keys. A training review without a label is unlabelled."""
     text = clean(review.text)
-    split = review.split
-    if review.label is None and split in (None, TRAIN):
+    split, label = review.split, known_label(review.label, renamed)
+    if label is None and split in (None, TRAIN):
         split = UNLABELLED
-    label = None if split == UNLABELLED else review.label
+    label = None if split == UNLABELLED else label
     key = hash_to_unit(text, salt)
     split_key = key if review.split_by is None else hash_to_unit(review.split_by, salt)
     return Row(review.id, text, label, split, review.group, key, split_key)
@@ -96,87 +98,76 @@ def assign_splits(store: Store, params: Params) -> dict[str, int]:
     return dropped | store.assign_splits(lambda number: split_for(number, fractions), set(fractions))
 
 
-def label_names(labels: Iterable[str], renamed: dict[str, str]) -> dict[str, str]:
-    """The name of each label of the corpus, in the order of the label numbers.
-
-    The order is that of `labels` in source.yaml; without it, numbers are sorted by value and text
-    alphabetically. Raises Refusal on a label that `labels` does not list.
-
-    >>> list(label_names({"10", "9"}, {}))
-    ['9', '10']
-    """
-    distinct = set(labels)
-    if not renamed:
-        if len(distinct) > MOST_LABELS:
-            raise Refusal(f"the label column has {len(distinct)} different values; is it the right column?")
-        return {label: label for label in sorted(distinct, key=_by_value)}
-    if unknown := sorted(distinct - set(renamed)):
-        raise Refusal(f"label {unknown[0]!r} is not among the labels in source.yaml: {', '.join(renamed)}")
-    return renamed
-
-
-def _by_value(label: str) -> tuple[float, str]:
-    try:
-        value = float(label)
-    except ValueError:
-        return float("inf"), label
-    return (float("inf") if value != value else value), label
-
-
-def check_enough(counts: dict[str, Counter[str | None]], names: dict[str, str], where: Path) -> None:
+def check_enough(counts: dict[str, Counter[str]], names: Sequence[str], rows: int, where: Path) -> None:
     """Raises Refusal unless there are reviews of every label to train on, and some to validate and test."""
     train = counts[TRAIN]
-    if not sum(sum(split.values()) for split in counts.values()):
-        raise Refusal(f"{where}: found no rows; a corpus needs at least {FEWEST} labelled reviews")
+    if not rows:
+        raise Refusal(f"{where}: found no row with a text; a corpus needs at least {FEWEST} labelled reviews")
     if len(names) < 2:
         raise Refusal(f"{where}: found the labels {list(names)}, expected at least two different ones")
     if train.total() < FEWEST:
         raise Refusal(f"{where}: {train.total()} labelled train reviews, expected at least {FEWEST}")
     for label in names:
         if not train[label]:
-            raise Refusal(f"{where}: no train review has the label {label!r}; allowed: {', '.join(names)}")
+            raise Refusal(
+                f"{where}: no train review has the label {label!r}; allowed: {quoted(names)}; is it the "
+                "right column? Or map it to null or to another label under `labels:` in source.yaml"
+            )
     for split in (VALIDATION, TEST):
         if not counts[split]:
             raise Refusal(f"{where}: {split} has no reviews; add reviews or raise raw.{split}")
 
 
-def facts(
-    counts: dict[str, Counter[str | None]], name_of: dict[str, str], dropped: dict[str, int]
-) -> dict[str, object]:
-    """The metrics of this stage."""
-    labels = {split: Counter[str]() for split in LABELLED}
-    for split, by_name in labels.items():
-        for label, number in counts[split].items():
-            by_name[name_of[str(label)]] += number
-    reviews_per_split = {split: counts[split].total() for split in SPLITS}
-    return {"reviews": reviews_per_split, "labels": labels, "dropped": dropped}
+def read_reviews(source: Source, path: Path, salt: str, store: Store) -> Inspection:
+    """Puts all reviews but empty ones into the store, and counts what is unusual about them."""
+    seen = Inspection()
+    with progress("raw", "reviews") as bar:
+        for review in reviews(source, path):
+            bar.update()
+            row = to_row(review, salt, source.labels)
+            if not row.text.strip():
+                seen.empty += 1
+                continue
+            seen.add(row.text)
+            if review.label is not None and row.label is None and review.label not in source.labels:
+                seen.missing[review.label] += looks_missing(review.label)
+            store.add(row)
+    seen.missing = +seen.missing  # without those that count 0
+    return seen
 
 
-def main(params: Path, corpus: Path, raw: Path, labels: Path, metrics: Path) -> None:
+def main(params: Path, check: Path, corpus: Path, raw: Path, labels: Path, metrics: Path) -> None:
     choices = read_params(params, "raw", Params)
+    if check.is_file() and (checked := read_json(check)["corpus"]) != corpus.name:
+        raise Refusal(f"{check}: describes the corpus {checked!r}, not {corpus.name!r}; run `dvc repro`")
     source = read_source(corpus)
     path = locate(source, corpus, choices.checksum)
     store = Store()
     with closing(store.connection):
-        with progress("raw", "reviews") as bar:
-            for review in reviews(source, path):
-                store.add(to_row(review, choices.salt))
-                bar.update()
+        seen = read_reviews(source, path, choices.salt, store)
         if (name := store.repeated_id()) is not None:
             raise Refusal(f"{path}: two reviews have the id {name!r}; ids must be unique")
         dropped = assign_splits(store, choices)
         counts = store.counts()
-        distinct = {label for split in LABELLED for label in counts[split] if label is not None}
-        name_of = label_names(distinct, source.labels)
-        check_enough(counts, name_of, path)
-        names = list(dict.fromkeys(name_of.values()))  # two labels of the corpus may share a name
-        numbers: dict[str | None, int | None] = {f: names.index(name) for f, name in name_of.items()}
+        per_label = sum((counts[split] for split in LABELLED), Counter[str | None]())
+        name_of = label_names((label for label in per_label if label is not None), source)
+        names = arrange(list(dict.fromkeys(name_of.values())), source.positive)
+        by_name = named(counts, name_of)
+        number_of = {split: counts[split].total() for split in SPLITS}
+        check_enough(by_name, names, sum(number_of.values()), path)
+        numbers: dict[str | None, int | None] = {label: names.index(name) for label, name in name_of.items()}
         schema = GROUPED if source.columns and source.columns.group else SCHEMA
         with table_writer(raw, schema) as writer:
             for batch in store.batches(numbers | {None: None}, schema):
                 writer.write_batch(batch)
-    write_json(labels, {"labels": names})
-    write_json(metrics, facts(counts, name_of, dropped))
+        warnings = inspect(seen, store, per_label, name_of, source.labels, number_of, dropped)
+    for sentence in warnings.values():
+        print(f"raw: {sentence}", file=sys.stderr)
+    positive, order = positive_of(names, source.positive), order_of(names, source)
+    write_json(labels, {"labels": names, "order": order, "positive": positive})
+    dropped["empty"] = seen.empty
+    labelled = {split: by_name[split] for split in LABELLED}
+    write_json(metrics, {"reviews": number_of, "labels": labelled, "dropped": dropped, "warnings": warnings})
 
 
 if __name__ == "__main__":

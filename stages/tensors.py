@@ -30,11 +30,12 @@ from stages.lib.memory import require_memory
 from stages.lib.params import Section, read_params
 from stages.lib.tables import read_batches
 
+EXTREME = 4  # times the length that 95 of 100 reviews do not exceed
+
 
 class Params(Section):
-    max_length: (
-        Literal["longest"] | Annotated[int, Field(ge=1, le=1_000_000)]
-    )  # T: each token takes N numbers
+    # T: each token takes N numbers. auto: the longest, unless it is far longer than the others
+    max_length: Literal["auto", "longest"] | Annotated[int, Field(ge=1, le=1_000_000)]
     keep: Literal["head", "tail", "both"]  # a verdict may be at the beginning or at the end
 
 
@@ -106,15 +107,33 @@ def review_counts(ids: Path) -> Counter[str]:
     return Counter(split for batch in batches for split in batch["split"].to_pylist() if split in LABELLED)
 
 
-def longest(ids: Path) -> int:
-    """The number of tokens of the longest labelled review, at least 1."""
-    return max((int(part.lengths.max()) for part in reviews_in(ids, LABELLED)), default=0) or 1
+def auto_width(lengths: Int32) -> int:
+    """T for reviews of these lengths (N,): the longest, or at most a multiple of what 95 of 100 have.
+
+    One review of 100,000 tokens would make a tensor that is all padding.
+
+    >>> auto_width(np.array([7, 9, 10])), auto_width(np.array([10] * 99 + [100_000]))
+    (10, 40)
+    """
+    usual = int(np.percentile(lengths, 95, method="lower")) if len(lengths) else 1
+    return max(1, min(int(lengths.max(initial=1)), EXTREME * usual))
+
+
+def width_of(choices: Params, ids: Path) -> tuple[int, Params]:
+    """T, and the parameters that cut another text in the same way: those, or with T in place of auto."""
+    if isinstance(choices.max_length, int):
+        return choices.max_length, choices
+    parts = [part.lengths for part in reviews_in(ids, LABELLED)]
+    lengths = np.concatenate([np.zeros(0, np.int32), *parts])
+    longest = int(lengths.max(initial=1))
+    width = longest if choices.max_length == "longest" else auto_width(lengths)
+    return width, choices.model_copy(update={"max_length": "longest" if width == longest else width})
 
 
 def main(params: Path, ids: Path, tensors: Path, metrics: Path) -> None:
     choices = read_params(params, "tensors", Params)
     count = review_counts(ids)
-    width = longest(ids) if choices.max_length == "longest" else choices.max_length
+    width, cut = width_of(choices, ids)
     what = f"tensors.max_length: found {choices.max_length!r}, which for {count.total():,} reviews"
     require_memory(4 * count.total() * width, what, "set a lower number")
     arrays: dict[str, Any] = {}
@@ -137,7 +156,7 @@ def main(params: Path, ids: Path, tensors: Path, metrics: Path) -> None:
     for split, spelled in unknown.items():
         arrays[f"{split}.unknown"] = np.frombuffer("".join(f"{w}\n" for w in spelled).encode(), np.uint8)
     with atomic(tensors) as temporary:
-        save_file(arrays, temporary, {"tensors": choices.model_dump_json()})
+        save_file(arrays, temporary, {"tensors": cut.model_dump_json()})
     write_json(
         metrics,
         {

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from stages.lib.command import Refusal
 from stages.lib.corpora import Source, archive_members, known_split, locate, read_source, verify
+from stages.lib.files import write_json
 from tests.conftest import ROOT, refused
 
 CONTENT = b"text,label\ngood,1\n"
@@ -140,11 +141,12 @@ def test_an_unknown_corpus_is_refused_with_the_available_ones(tmp_path: Path) ->
     ("changed", "match"),
     [
         ({"licnece": "none"}, "licnece: unknown parameter; did you mean licence"),
-        ({"licence": None}, "licence: missing; add it"),
-        ({"origin": None}, "origin: missing; add it"),
         ({"origin": 3}, "origin: found 3; .*string"),
-        ({"file": None}, "give either file \\(in this folder\\) or url"),
-        ({"url": "http://host/r.csv", "checksum": MD5}, "give either file \\(in this folder\\) or url"),
+        ({"file": None}, "give either file \\(in this folder\\), path .* or url"),
+        (
+            {"url": "http://host/r.csv", "checksum": MD5},
+            "give either file \\(in this folder\\), path .* or url",
+        ),
         ({"file": None, "url": "http://host/r.csv"}, "a url needs a checksum"),
         ({"columns": None}, "give either columns \\(of a table\\) or folders"),
         ({"folders": FOLDERS}, "give either columns \\(of a table\\) or folders"),
@@ -159,7 +161,12 @@ def test_an_unknown_corpus_is_refused_with_the_available_ones(tmp_path: Path) ->
         ),
         ({"file": "../r.csv"}, "without a path"),
         ({"file": "deep/r.csv"}, "without a path"),
-        ({"file": "r.xlsx"}, r"r\.xlsx ends in none of \.csv, \.tsv"),
+        ({"file": "r.docx"}, r"r\.docx ends in none of \.csv, \.tsv"),
+        ({"file": None, "path": "/elsewhere/r.csv"}, "a path needs a checksum"),
+        ({"file": None, "path": "r.csv", "checksum": MD5}, "path must be absolute"),
+        ({"encoding": "utf-9"}, "unknown encoding; use utf-8"),
+        ({"separator": ""}, "separator: found ''"),
+        ({"labels": {"good": None}}, "every label is null"),
         ({"file": "r.zip"}, "an archive needs members"),
         ({"members": {"train": "a.csv"}}, r"members and folders are for archives, and r\.csv is a table"),
         (
@@ -282,7 +289,8 @@ def test_a_failed_download_is_refused_in_one_line_with_alternatives(
     }
     folder = described(tmp_path / "c", **changed)
     made = [tmp_path / name for name in ("raw.parquet", "labels.json", "raw.json")]
-    ended = stage("raw", write_params(), folder, *made)
+    write_json(tmp_path / "check.json", {"corpus": folder.name})
+    ended = stage("raw", write_params(), tmp_path / "check.json", folder, *made)
     kept = str(tmp_path / "cache" / "x.tar.gz")
     message = (
         "x.tar.gz",

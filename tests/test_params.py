@@ -236,8 +236,11 @@ def test_a_section_is_frozen() -> None:
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("rwa: {}\nraw: {}\n", r"unknown section 'rwa'; did you mean raw\? Allowed: corpus, raw, tokens"),
-        ("7: {}\nraw: {}\n", "unknown section 7; Allowed: corpus, raw"),
+        (
+            "rwa: {}\nraw: {}\n",
+            r"unknown section 'rwa'; did you mean raw\? Allowed: corpus, check, raw, tokens",
+        ),
+        ("7: {}\nraw: {}\n", "unknown section 7; Allowed: corpus, check, raw"),
         ("corpus: sample\n", "section 'raw' is missing; allowed keys: validation, test, salt, checksum"),
         ("raw:\n", "raw: found None, expected the keys validation, test, salt, checksum"),
     ],
@@ -272,7 +275,7 @@ def test_a_stage_with_a_wrong_parameter_ends_with_one_line(
 ) -> None:
     corpus = ROOT / "data" / "corpora" / "sample"
     made = [tmp_path / name for name in ("raw.parquet", "labels.json", "metrics.json")]
-    ended = stage("raw", write_params(raw={"tset": 0.3}), corpus, *made)
+    ended = stage("raw", write_params(raw={"tset": 0.3}), tmp_path / "check.json", corpus, *made)
     assert refused(ended, "raw: ", "params.yaml: raw.tset: unknown parameter", "did you mean test?")
     assert not any(path.exists() for path in made)
 

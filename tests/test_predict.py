@@ -414,8 +414,8 @@ def test_a_table_is_read_in_batches() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("r.csv", "review,stars\nx,1\n", "r.csv: no column 'text'; Allowed: review, stars"),
-        ("r.csv", "texts,stars\nx,1\n", "did you mean texts"),
+        ("r.csv", "review,stars\nx,1\n", "r.csv: no column 'text'; Allowed: 'review', 'stars'"),
+        ("r.csv", "texts,stars\nx,1\n", "did you mean 'texts'"),
         ("r.csv", "text\n", "r.csv: found a header and no reviews"),
         ("r.csv", "", "r.csv: the file is empty"),
         ("r.csv", "text,a\nx\n", "row 2: 1 cells, but the header has 2"),

@@ -39,7 +39,8 @@ def run_in(folder: Path) -> Path:
     def at(*names: str) -> list[Path]:
         return [folder / name for name in names]
 
-    raw.main(choices, ROOT / "data/corpora/sample", *at("raw.parquet", "labels.json", "raw.json"))
+    sample = ROOT / "data/corpora/sample"
+    raw.main(choices, folder / "check.json", sample, *at("raw.parquet", "labels.json", "raw.json"))
     tokens.main(choices, *at("raw.parquet", "tokens.parquet", "tokeniser.json", "tokens.json"))
     vocabulary.main(choices, *at("tokens.parquet", "vocabulary.parquet", "vocabulary.json"))
     ids.main(choices, *at("tokens.parquet", "vocabulary.parquet", "ids.parquet", "ids.json"))

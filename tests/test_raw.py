@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 
 from stages import LABELLED, SPLITS
 from stages.lib.command import Refusal
+from stages.lib.files import write_json
+from stages.lib.labels import label_names
 from stages.lib.readers import Review
 from stages.lib.store import Store
 from stages.raw import (
@@ -28,7 +30,6 @@ from stages.raw import (
     Params,
     assign_splits,
     hash_to_unit,
-    label_names,
     main,
     split_for,
     to_row,
@@ -107,6 +108,7 @@ def paths(folder: Path, **choices: object) -> list[Path]:
     params.write_text(yaml.safe_dump({"raw": CHOICES | choices}))
     return [
         params,
+        folder / "check.json",
         folder / "made" / "raw.parquet",
         folder / "made" / "labels.json",
         folder / "made" / "raw.json",
@@ -115,8 +117,9 @@ def paths(folder: Path, **choices: object) -> list[Path]:
 
 def made(folder: Path, out: Path | None = None, **choices: object) -> Made:
     """The reviews, label names and metrics that the stage makes of the corpus in `folder`."""
-    params, raw, labels, metrics = paths(out or folder, **choices)
-    main(params, folder, raw, labels, metrics)
+    params, check, raw, labels, metrics = paths(out or folder, **choices)
+    write_json(check, {"corpus": folder.name})
+    main(params, check, folder, raw, labels, metrics)
     names = json.loads(labels.read_text(encoding="utf-8"))["labels"]
     return pq.read_table(raw).to_pylist(), names, json.loads(metrics.read_text(encoding="utf-8"))
 
@@ -203,8 +206,10 @@ def test_a_corpus_with_its_own_splits_gives_the_expected_rows_and_metrics(tmp_pa
             "validation": {"bad": 1, "good": 1},
             "test": {"bad": 1, "good": 2},
         },
-        "dropped": {"train": 0, "unlabelled": 0, "unlabelled_test": 0},
+        "dropped": {"train": 0, "unlabelled": 0, "unlabelled_test": 0, "empty": 0},
+        "warnings": metrics["warnings"],
     }
+    assert set(metrics["warnings"]) == {"rare_labels", "small_validation", "small_test"}
 
 
 @given(
@@ -350,7 +355,7 @@ def test_held_out_texts_are_dropped_from_train_and_unlabelled_and_counted(tmp_pa
     rows += [("t0", "good", "train"), ("t0", "bad", "train"), ("v1", "good", "train")]
     folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
     reviews, _, metrics = made(folder)
-    assert metrics["dropped"] == {"train": 3, "unlabelled": 3, "unlabelled_test": 0}
+    assert metrics["dropped"] == {"train": 3, "unlabelled": 3, "unlabelled_test": 0, "empty": 0}
     assert texts_in(reviews, "unlabelled") == ["new"]
     assert metrics["reviews"] == {"train": 12, "validation": 2, "test": 3, "unlabelled": 1}
 
@@ -382,7 +387,7 @@ def test_unlabelled_rows_of_validation_and_test_are_dropped_and_counted(tmp_path
     rows = [*official(**HELD_OUT), ("?", "", "test"), ("??", "", "validation"), ("???", "", "train")]
     folder = corpus(tmp_path, csv_bytes(rows, tuple(SPLIT_COLUMNS)), columns=SPLIT_COLUMNS)
     reviews, _, metrics = made(folder)
-    assert metrics["dropped"] == {"train": 0, "unlabelled": 0, "unlabelled_test": 2}
+    assert metrics["dropped"] == {"train": 0, "unlabelled": 0, "unlabelled_test": 2, "empty": 0}
     assert metrics["reviews"] == {"train": 12, "validation": 2, "test": 3, "unlabelled": 1}
     assert texts_in(reviews, "unlabelled") == ["???"]
 
@@ -404,7 +409,7 @@ def test_labels_of_the_unlabelled_split_are_ignored(tmp_path: Path, label: str) 
     assert [row["label"] for row in reviews if row["split"] == "unlabelled"] == [None]
 
 
-TEXTS = st.text(max_size=30).filter(lambda text: "<br" not in text.lower())
+TEXTS = st.text(max_size=30).filter(lambda text: text.strip() and "<br" not in text.lower())
 
 
 @given(texts=st.lists(TEXTS, max_size=8))
@@ -412,16 +417,19 @@ TEXTS = st.text(max_size=30).filter(lambda text: "<br" not in text.lower())
 def test_other_text_is_unchanged(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     rows = [
         *TABLE,
-        *((text, "good") for text in ["", "naïve 映画 👍🏽 كتاب", 'two\nlines, "quoted"', *texts]),
+        *((text, "good") for text in ["naïve 映画 👍🏽 كتاب", 'two\nlines, "quoted"', *texts]),
     ]
     reviews = made(corpus(tmp_path_factory.mktemp("corpus"), csv_bytes(rows)))[0]
     assert sorted(row["text"] for row in reviews) == sorted(str(text) for text, _ in rows)
 
 
-def test_a_null_text_becomes_an_empty_text(tmp_path: Path) -> None:
-    rows = [{"text": text, "label": label} for text, label in [*TABLE, (None, "good")]]
-    reviews = made(corpus(tmp_path, jsonl_bytes(rows), "r.jsonl"))[0]
-    assert "" in split_of(reviews)
+def test_empty_texts_are_dropped_and_counted(tmp_path: Path) -> None:
+    empty = [(text, "good") for text in (None, "", " \t", "<br />")]
+    rows = [{"text": text, "label": label} for text, label in [*TABLE, *empty]]
+    reviews, _, metrics = made(corpus(tmp_path, jsonl_bytes(rows), "r.jsonl"))
+    assert len(reviews) == len(TABLE)
+    assert metrics["dropped"]["empty"] == 4
+    assert metrics["warnings"]["empty"] == "4 of 64 texts are empty and were dropped"
 
 
 @pytest.mark.parametrize(
@@ -465,11 +473,11 @@ def test_more_than_two_labels_are_numbered_by_value(tmp_path: Path) -> None:
 
 
 def test_the_order_of_labels_in_source_yaml_is_the_order_of_their_numbers(tmp_path: Path) -> None:
-    folder = corpus(tmp_path, csv_bytes(TABLE), labels={"good": "positive", "bad": "negative"})
+    folder = corpus(tmp_path, csv_bytes(TABLE), labels={"good": "warm", "bad": "cold"})
     reviews, names, metrics = made(folder)
-    assert names == ["positive", "negative"]
+    assert names == ["warm", "cold"]
     assert all(row["label"] == 1 - int(row["text"].split()[1]) % 2 for row in reviews)
-    assert set(metrics["labels"]["train"]) == {"negative", "positive"}
+    assert set(metrics["labels"]["train"]) == {"warm", "cold"}
 
 
 def test_two_labels_with_the_same_name_are_merged(tmp_path: Path) -> None:
@@ -489,13 +497,13 @@ def test_label_numbers_are_sorted_by_value_before_words_alphabetically(
     numbers: set[Any], words: set[str]
 ) -> None:
     expected = [*map(str, sorted(numbers, key=lambda number: (float(number), str(number)))), *sorted(words)]
-    assert list(label_names({*map(str, numbers), *words}, {})) == expected
+    assert list(label_names({*map(str, numbers), *words})) == expected
 
 
 def test_a_label_that_parses_as_nan_is_a_word() -> None:
     numbers = [str(n) for n in range(100)]
     words = ["+nan", "-nan", "NAN", "NaN", "good", "nan"]
-    assert list(label_names({*words, *numbers}, {})) == [*numbers, *words]
+    assert list(label_names({*words, *numbers})) == [*numbers, *words]
 
 
 def test_ids_are_taken_from_the_id_column(tmp_path: Path) -> None:
@@ -518,7 +526,7 @@ def test_the_group_column_is_copied_and_may_have_empty_cells(tmp_path: Path) -> 
 
 def test_a_missing_group_column_is_refused(tmp_path: Path) -> None:
     corpus(tmp_path, csv_bytes(TABLE), columns={**COLUMNS, "group": "lable"})
-    refuses(tmp_path, "no column 'lable'; did you mean label")
+    refuses(tmp_path, "no column 'lable'; did you mean 'label'")
 
 
 @pytest.mark.parametrize("name", ["r.csv", "r.tsv", "r.jsonl", "r.parquet"])
@@ -559,9 +567,9 @@ def test_another_process_gives_the_same_bytes(tmp_path: Path, stage: Callable[..
     rows = [(f"review {n}", f"label {n % 7}") for n in range(200)]
     folder = corpus(tmp_path, csv_bytes(rows))
     made(folder)
-    params, *first = paths(folder)
+    params, check, *first = paths(folder)
     second = [tmp_path / "again" / path.name for path in first]
-    stage("raw", params, folder, *second, PYTHONHASHSEED="7").check_returncode()
+    stage("raw", params, check, folder, *second, PYTHONHASHSEED="7").check_returncode()
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
@@ -655,7 +663,7 @@ ONE_LINE: dict[str, tuple[bytes, dict[str, object], tuple[str, ...]]] = {
     "missing column": (
         csv_bytes(TABLE, ("txet", "label")),
         {},
-        ("reviews.csv: no column 'text'", "txet, label"),
+        ("reviews.csv: no column 'text'", "'txet', 'label'"),
     ),
     "not UTF-8": (
         csv_bytes(TABLE) + "na\xefve,good\n".encode("latin-1"),
@@ -676,16 +684,18 @@ def test_bad_input_is_refused_in_one_line_and_writes_nothing(
     tmp_path: Path, stage: Callable[..., subprocess.CompletedProcess[str]], case: str
 ) -> None:
     content, source, message = ONE_LINE[case]
-    params, *outputs = paths(corpus(tmp_path, content, **source))
-    assert refused(stage("raw", params, tmp_path, *outputs), "raw: ", *message)
+    params, check, *outputs = paths(corpus(tmp_path, content, **source))
+    write_json(check, {"corpus": tmp_path.name})
+    assert refused(stage("raw", params, check, tmp_path, *outputs), "raw: ", *message)
     assert not list(tmp_path.glob("made/*"))
 
 
 def test_an_unknown_corpus_is_refused_with_the_available_ones(
     tmp_path: Path, stage: Callable[..., Any]
 ) -> None:
-    params, *outputs = paths(tmp_path)
-    ended = stage("raw", params, CORPORA / "sampel", *outputs)
+    params, check, *outputs = paths(tmp_path)
+    write_json(check, {"corpus": "sampel"})
+    ended = stage("raw", params, check, CORPORA / "sampel", *outputs)
     assert refused(ended, "'sampel'", "did you mean sample?", "imdb, sample, sst2")
     assert not list(tmp_path.glob("made/*"))
 
@@ -698,7 +708,7 @@ MANY = [(f"review {n}", f"label {n}") for n in range(1200)]
     [
         (b"", "the file is empty"),
         (b"\n\n", "the file is empty"),
-        (b"text,label\n", "found no rows"),
+        (b"text,label\n", "found no row with a text"),
         (
             csv_bytes((text, "good") for text, _ in TABLE),
             r"found the labels \['good'\], expected at least two",
@@ -718,20 +728,66 @@ def test_a_table_without_enough_labelled_reviews_is_refused(
     refuses(corpus(tmp_path, content), match)
 
 
-@pytest.mark.parametrize(
-    ("labels", "match"),
-    [
-        (
-            {"bad": "negative", "good": "positive", "so-so": "neutral"},
-            "no train review has the label 'so-so'",
-        ),
-        ({"bad": "negative"}, "label 'good' is not among the labels in source.yaml: bad"),
-    ],
-)
-def test_labels_in_source_yaml_that_do_not_match_the_table_are_refused(
-    tmp_path: Path, labels: dict[str, str], match: str
-) -> None:
-    refuses(corpus(tmp_path, csv_bytes(TABLE), labels=labels), match)
+def test_a_label_of_source_yaml_that_no_row_has_is_a_warning(tmp_path: Path) -> None:
+    labels = {"bad": "negative", "good": "positive", "so-so": "neutral"}
+    _, names, metrics = made(corpus(tmp_path, csv_bytes(TABLE), labels=labels))
+    assert names == ["negative", "positive"]
+    assert "'so-so'" in metrics["warnings"]["absent_labels"]
+
+
+def test_labels_that_share_one_name_are_refused_in_one_line(tmp_path: Path) -> None:
+    refuses(corpus(tmp_path, csv_bytes(TABLE), labels={"bad": "x", "good": "x"}), r"the labels \['x'\]")
+
+
+def test_labels_are_dropped_and_merged_by_source_yaml_and_others_keep_their_names(tmp_path: Path) -> None:
+    rows = [(f"review {n}", ("bad", "good", "GUT", "N/A")[n % 4]) for n in range(200)]
+    labels = {"N/A": None, "GUT": "good"}
+    reviews, names, metrics = made(corpus(tmp_path, csv_bytes(rows), labels=labels))
+    assert names == ["bad", "good"]
+    assert all(row["label"] == (0, 1, 1, None)[int(row["text"].split()[1]) % 4] for row in reviews)
+    assert metrics["reviews"]["unlabelled"] == 50
+    assert not {"missing_labels", "label_variants"} & set(metrics["warnings"])
+
+
+def test_labels_that_look_missing_are_unlabelled_unless_they_are_mapped(tmp_path: Path) -> None:
+    rows = [(f"review {n}", ("bad", "good", "none", " NaN")[n % 4]) for n in range(200)]
+    content = csv_bytes(rows)
+    _, names, metrics = made(corpus(tmp_path, content))
+    assert (names, metrics["reviews"]["unlabelled"]) == (["bad", "good"], 100)
+    assert "100 rows have the label 'NaN', 'none'" in metrics["warnings"]["missing_labels"]
+    _, names, metrics = made(corpus(tmp_path, content, labels={"none": "none"}))
+    assert (names, metrics["reviews"]["unlabelled"]) == (["none", "bad", "good"], 50)
+
+
+def test_the_positive_label_is_the_second_and_named_in_labels_json(tmp_path: Path) -> None:
+    rows = [(f"review {n}", ("happy", "sad")[n % 2]) for n in range(100)]
+    for declared, expected in ((None, ["sad", "happy"]), ("sad", ["happy", "sad"])):
+        reviews, names, _ = made(corpus(tmp_path, csv_bytes(rows), positive=declared))
+        assert names == expected
+        assert all(names[row["label"]] == dict(rows)[row["text"]] for row in reviews)
+        labels = json.loads((tmp_path / "made/labels.json").read_text(encoding="utf-8"))
+        assert (labels["positive"], labels["order"]) == (expected[1], None)
+    refuses_positive = corpus(tmp_path / "c", csv_bytes(rows), positive="hapy")
+    refuses(refuses_positive, "positive: found 'hapy' in source.yaml; did you mean happy")
+
+
+def test_numbers_as_labels_have_an_order_and_source_yaml_may_give_another(tmp_path: Path) -> None:
+    rows = [(f"review {n}", n % 5 + 1) for n in range(300)]
+    made(corpus(tmp_path, csv_bytes(rows)))
+    labels = json.loads((tmp_path / "made/labels.json").read_text(encoding="utf-8"))
+    assert labels["order"] == labels["labels"] == ["1", "2", "3", "4", "5"]
+    sizes = [(f"review {n}", ("large", "small", "medium")[n % 3]) for n in range(300)]
+    made(corpus(tmp_path, csv_bytes(sizes), order=["small", "medium", "large"]))
+    labels = json.loads((tmp_path / "made/labels.json").read_text(encoding="utf-8"))
+    assert labels["order"] == labels["labels"] == ["small", "medium", "large"]
+    refuses(corpus(tmp_path / "c", csv_bytes(sizes), order=["small", "large"]), "not the label 'medium'")
+
+
+def test_another_corpus_than_the_checked_one_is_refused(tmp_path: Path) -> None:
+    params, check, *outputs = paths(corpus(tmp_path, csv_bytes(TABLE)))
+    write_json(check, {"corpus": "another"})
+    with pytest.raises(Refusal, match="describes the corpus 'another', not"):
+        main(params, check, tmp_path, *outputs)
 
 
 def test_a_label_that_occurs_only_in_test_is_refused(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_experiments_set_existing_parameters(command: str) -> None:
     assert changed <= set(keys_of(shipped_params()))
 
 
-@pytest.mark.parametrize("tool", ["predict", "compare", "export"])
+@pytest.mark.parametrize("tool", ["predict", "compare", "export", "new"])
 def test_documented_options_of_tools_exist(tool: str) -> None:
     used = {
         word
@@ -95,4 +95,4 @@ def test_the_source_yaml_in_the_docs_is_valid() -> None:
     source = check(Source, yaml.safe_load(text[1]), "own-data.md")
     assert source.columns is not None
     commented = re.sub(r"# (\w+: )", r"\1", text[1])
-    assert check(Source, yaml.safe_load(commented), "own-data.md").labels == {"1": "bad", "5": "good"}
+    assert check(Source, yaml.safe_load(commented), "own-data.md").order == ["bad", "good"]

@@ -86,7 +86,8 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
         "raw": {
             "reviews": {**dict.fromkeys(splits, 3), "unlabelled": 0},
             "labels": {split: {labels[0]: 1, labels[1]: 2} for split in splits},
-            "dropped": {"train": 1, "unlabelled": 0, "unlabelled_test": 0},
+            "dropped": {"train": 1, "unlabelled": 0, "unlabelled_test": 0, "empty": 0},
+            "warnings": {"empty": f"a text is empty {text}"},
         },
         "tokens": {s: {"tokens": 9, "median_length": 3.0, "longest": 4} for s in splits},
         "vocabulary": {"words": 4, "coverage": dict.fromkeys(splits, 0.9)},
@@ -164,6 +165,13 @@ def page(paths: list[Path], params: Path) -> str:
     report.main(params, *paths)
     # Numbers and their percent signs are kept on one line; tests compare them with plain spaces.
     return paths[-1].read_text(encoding="utf-8").replace("&nbsp;", " ")
+
+
+def test_what_is_unusual_about_the_data_is_on_the_first_screen(
+    tmp_path: Path, write_params: Callable[..., Path]
+) -> None:
+    html = page(write_inputs(tmp_path, ["bad", "good"], "film", "dull"), write_params())
+    assert "<li>a text is empty dull</li>" in html[: html.index("</header>")]
 
 
 def test_nothing_from_outside_becomes_a_tag(tmp_path: Path, write_params: Callable[..., Path]) -> None:

@@ -60,6 +60,27 @@ class Copy:
         output = self.run(sys.executable, "-m", "dvc", *command)
         return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
 
+    def fails(self, *command: str) -> str:
+        """What a DVC command that must fail printed."""
+        words = [sys.executable, "-m", "dvc", *command]
+        done = subprocess.run(
+            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode != 0, done.stdout
+        return done.stdout + done.stderr
+
+    def set(self, old: str, new: str) -> None:
+        """Replaces text in params.yaml."""
+        path = self.folder / "params.yaml"
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def outputs(self) -> dict[str, bytes]:
+        """Everything that the stages made."""
+        files = [*self.folder.glob("data/*.*"), *(self.folder / "metrics").iterdir()]
+        return {str(path): path.read_bytes() for path in sorted(files) if path.is_file()}
+
     def results(self) -> dict[str, bytes]:
         """dvc.lock, which has the checksum of every output, and all metrics."""
         files = [self.folder / "dvc.lock", *sorted((self.folder / "metrics").iterdir())]
@@ -142,7 +163,82 @@ def test_a_changed_parameter_runs_its_stage_and_the_stages_that_read_its_output(
     copy.run("git", "checkout", "--", ".")
     copy.ran("checkout")
     name = change.partition("=")[0].replace(".", "-")
-    assert copy.ran("exp", "run", "--name", name, "-S", change) == expected
+    assert copy.ran("exp", "run", "--name", name, "-S", change) == ["check", *expected]
+
+
+@pytest.fixture
+def restored(copy: Copy) -> Copy:
+    """The copy after the one way back: params.yaml as committed, and `dvc repro`, which trains nothing."""
+    copy.run("git", "checkout", "params.yaml")
+    assert copy.ran("repro") in ([], ["check"])  # which runs again if another corpus was added
+    return copy
+
+
+REFUSED = [
+    ("weight_decay: 0 ", "weight_decay: -1 ", "classifier.weight_decay: found -1", "check"),
+    ("corpus: tiny", "corpus: tinny", "did you mean tiny", "check"),
+    ("min_count: 2", "min_count: 1000", "vocabulary.min_count: found 1000", "vocabulary"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message", "stage"), REFUSED)
+def test_a_refused_repro_loses_nothing_and_undoing_the_change_is_the_way_back(
+    restored: Copy, old: str, new: str, message: str, stage: str
+) -> None:
+    before, results = restored.outputs(), restored.results()
+    restored.set(old, new)
+    printed = restored.fails("repro")
+    assert f"{stage}: " in printed
+    assert message in printed
+    assert restored.outputs() == before
+    restored.run("git", "checkout", "params.yaml")
+    assert restored.ran("repro") == []
+    assert (restored.outputs(), restored.results()) == (before, results)
+
+
+def test_a_refused_experiment_loses_nothing_and_undoing_the_change_is_the_way_back(restored: Copy) -> None:
+    before, results = restored.outputs(), restored.results()
+    assert "classifier.lr: found -1" in restored.fails("exp", "run", "-S", "classifier.lr=-1")
+    assert restored.outputs() == before
+    restored.run("git", "checkout", "params.yaml")
+    assert restored.ran("repro") == []
+    assert (restored.outputs(), restored.results()) == (before, results)
+
+
+def test_a_table_becomes_a_report_by_one_command_and_two_corpora_take_turns(
+    restored: Copy, tmp_path: Path
+) -> None:
+    before = restored.outputs()
+    (tmp_path / "Stars.csv").write_text(tiny_corpus().replace("label", "mood"), encoding="utf-8")
+    printed = restored.run(sys.executable, "-m", "tools.new", str(tmp_path / "Stars.csv"), "--run")
+    assert "label     'good', 19 rows" in printed
+    assert "warning: 1 of 40 texts are empty and were dropped" in printed
+    assert "1 of 40 texts are empty" in (restored.folder / "metrics/report.html").read_text(encoding="utf-8")
+    second = restored.outputs()
+    for name, expected in (("tiny", before), ("stars", second)) * 2:  # from the cache, metrics included
+        restored.run("git", "checkout", "params.yaml")
+        restored.set("corpus: tiny", f"corpus: {name}")
+        assert restored.ran("repro") in ([], ["check"])
+        assert restored.outputs() == expected
+
+
+def test_a_table_of_a_user_is_found_by_experiments_elsewhere_and_never_in_git(restored: Copy) -> None:
+    restored.run("git", "add", "data/corpora/stars.dvc")
+    words = (
+        "exp",
+        "run",
+        "--temp",
+        "--name",
+        "elsewhere",
+        "-S",
+        "corpus=stars",
+        "-S",
+        "ensemble.weights=0.5",
+    )
+    assert restored.ran(*words) == ["check", "ensemble", *AFTER_ENSEMBLE]
+    reference = restored.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/**/elsewhere").strip()
+    tracked = restored.run("git", "ls-tree", "-r", "--name-only", reference).splitlines()
+    assert [path for path in tracked if "stars" in path] == ["data/corpora/stars.dvc"]
 
 
 def test_an_experiment_is_listed_with_its_parameter_and_metrics(copy: Copy) -> None:
@@ -164,4 +260,5 @@ def test_empty_and_unknown_texts_get_a_probability(copy: Copy) -> None:
 def test_every_file_is_tracked_by_git_or_dvc(copy: Copy) -> None:
     for stage in STAGES:
         assert (copy.folder / f"metrics/{stage}.{'html' if stage == 'report' else 'json'}").is_file()
-    assert copy.run("git", "ls-files", "--others", "--exclude-standard").split() == []
+    untracked = copy.run("git", "ls-files", "--others", "--exclude-standard").split()
+    assert set(untracked) <= {"data/corpora/stars.dvc"}

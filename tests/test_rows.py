@@ -1,6 +1,7 @@
-"""Rows: tables of four formats read row by row, and errors reported with their row."""
+"""Rows: tables of all formats read row by row, and errors reported with their row."""
 
 import csv
+import gzip
 import io
 import json
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.command import Refusal
-from stages.lib.rows import Row, read, require, text_of
+from stages.lib.rows import Dialect, Row, read, require, text_of
 
 CELLS = st.text(max_size=12)
 PLAIN = st.text(
@@ -133,9 +134,9 @@ def test_rows_before_an_invalid_one_are_returned() -> None:
 @pytest.mark.parametrize(
     ("expected", "match"),
     [
-        ("txt", r"file: no column 'txt'; did you mean text\? Allowed: text, label"),
-        ("Label", "no column 'Label'; did you mean label"),
-        ("zzz", "no column 'zzz'; Allowed: text, label"),
+        ("txt", r"file: no column 'txt'; did you mean 'text'\? Allowed: 'text', 'label'"),
+        ("Label", "no column 'Label'; did you mean 'label'"),
+        ("zzz", "no column 'zzz'; Allowed: 'text', 'label'"),
     ],
 )
 def test_a_missing_column_is_refused_with_the_nearest_name(expected: str, match: str) -> None:
@@ -171,3 +172,63 @@ def test_labels_of_any_type_become_text_or_none(value: object, text: str | None)
 @settings(deadline=None)
 def test_an_integer_label_is_equal_in_every_type(number: int) -> None:
     assert text_of(number) == text_of(float(number)) == text_of(str(number)) == str(number)
+
+
+def test_the_encoding_and_the_separator_may_be_given() -> None:
+    content = "text|label\nKäse für 3 €|good\n".encode("cp1252")
+    dialect = Dialect(encoding="cp1252", separator="|")
+    assert list(read(io.BytesIO(content), "r.csv", "r.csv", dialect)) == [
+        {"text": "Käse für 3 €", "label": "good"}
+    ]
+    with pytest.raises(
+        Refusal, match=r"r\.csv: not ascii \(after row 0\); correct `encoding` in source\.yaml"
+    ):
+        list(read(io.BytesIO(b"text,label\n\xe4,b\n"), "r.csv", "r.csv", Dialect(encoding="ascii")))
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ('"a ""good"" film"', 'a "good" film'),  # as pandas writes it
+        ('"good" film', '"good" film'),
+        ('6" of rain', '6" of rain'),
+    ],
+)
+def test_a_tsv_is_unquoted_if_all_its_quotation_marks_are_those_of_cells(cell: str, text: str) -> None:
+    content = f"text\tlabel\n{cell}\tx\nplain\ty\n".encode()
+    assert [row["text"] for row in read(io.BytesIO(content), "r.tsv", "r.tsv")] == [text, "plain"]
+    as_it_is = read(io.BytesIO(content), "r.tsv", "r.tsv", Dialect(quotes=False))
+    assert next(as_it_is)["text"] == cell
+
+
+def test_json_is_a_list_of_rows_or_the_columns_of_pandas() -> None:
+    expected = [{"text": "a", "label": 1}, {"text": "b", "label": 2}]
+    for content in (
+        expected,
+        {"data": expected, "version": "1"},
+        {"text": {"0": "a", "1": "b"}, "label": {"0": 1, "1": 2}},
+    ):
+        file = io.BytesIO(json.dumps(content).encode())
+        assert list(read(file, "r.json", "r.json")) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [(b"[1]", "expected a list of objects"), (b"[]", "is empty"), (b"{", "not JSON"), (b"\xff", "not UTF-8")],
+)
+def test_json_that_is_no_table_is_refused(content: bytes, match: str) -> None:
+    with pytest.raises(Refusal, match=match):
+        list(read(io.BytesIO(content), "r.json", "r.json"))
+
+
+@pytest.mark.parametrize("name", ["r.csv.gz", "r.parquet.gz"])
+def test_a_packed_table_is_unpacked_while_it_is_read(name: str) -> None:
+    file = io.BytesIO()
+    if "parquet" in name:
+        pq.write_table(pa.table({"text": ["a"], "label": ["b"]}), file)
+    else:
+        file.write(b"text,label\na,b\n")
+    packed = gzip.compress(file.getvalue())
+    assert list(read(io.BytesIO(packed), name, name)) == [{"text": "a", "label": "b"}]
+    with pytest.raises(Refusal, match="not a whole gzip file"):
+        list(read(io.BytesIO(packed[:-9]), name, name))

@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 HEAVY = ("torch", "sklearn", "pandas", "scipy", "polars", "plotly", "matplotlib", "tokenizers", "requests")
 # The libraries that a stage needs before its main runs; each costs 0.1 to 2 seconds.
 NEEDED = {
+    "check": set(),
     "raw": set(),
     "tokens": {"polars"},
     "vocabulary": set(),

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from torch.nn.utils.rnn import pad_sequence
 
@@ -20,7 +21,7 @@ from stages.ids import SCHEMA as IDS
 from stages.lib.arrays import Int32
 from stages.lib.command import Refusal
 from stages.lib.tables import table_writer
-from stages.tensors import main, rectangle, truncate
+from stages.tensors import auto_width, main, rectangle, truncate
 from tests.conftest import refused
 
 Review = tuple[str, int | None, list[int]]
@@ -179,6 +180,30 @@ def test_with_longest_no_review_is_truncated(made: Made) -> None:
     _, metrics = made(max_length="longest")
     assert metrics["width"] == 6
     assert metrics["truncated"] == {"train": 0, "validation": 0, "test": 0}
+
+
+def test_auto_cuts_what_is_far_longer_than_the_others_and_stores_the_width(
+    made: Made, tmp_path: Path
+) -> None:
+    def stored() -> object:
+        with safe_open(tmp_path / "tensors.safetensors", "numpy") as file:
+            return json.loads(file.metadata()["tensors"])["max_length"]
+
+    tensors, metrics = made(max_length="auto")
+    assert (metrics["width"], stored()) == (6, "longest")
+    as_longest = made(max_length="longest")[0]
+    assert all(np.array_equal(tensors[name], as_longest[name]) for name in as_longest)
+    one_long: list[Review] = [*REVIEWS * 5, ("train", 1, [2] * 1000)]
+    tensors, metrics = made(one_long, max_length="auto")
+    assert (metrics["width"], stored()) == (24, 24)  # four times six
+    assert tensors["train.lengths"].max() == 24
+
+
+@pytest.mark.parametrize(
+    ("lengths", "width"), [([], 1), ([0, 0], 1), ([1, 9], 4), ([50] * 99 + [100_000], 200), ([9, 10], 10)]
+)
+def test_the_automatic_width_of_some_lengths(lengths: list[int], width: int) -> None:
+    assert auto_width(np.array(lengths, np.int32)) == width
 
 
 def test_empty_reviews_still_have_one_column(made: Made) -> None:

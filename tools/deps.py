@@ -13,7 +13,8 @@ from pathlib import Path
 from stages import STAGES
 from stages.lib.command import run
 from stages.lib.files import atomic
-from tools.imports import imports
+from stages.lib.sections import definition
+from tools.imports import imported_by, imports
 
 PIPELINE = Path("dvc.yaml")
 
@@ -25,7 +26,12 @@ def code_deps(stage: str) -> list[str]:
     ['stages/ids.py', 'stages/__init__.py']
     """
     own = Path(f"stages/{stage}.py")
-    files = sorted(imports(own) - {own}, key=lambda file: (file.parent != own.parent, str(file)))
+    reached = imports(own)
+    if Path("stages/lib/sections.py") in reached:  # reads the `Params` of every stage
+        for other in STAGES:
+            named = imported_by(definition(other))
+            reached |= {Path(f"stages/{other}.py"), *(file for path in named for file in imports(path))}
+    files = sorted(reached - {own}, key=lambda file: (file.parent != own.parent, str(file)))
     return [str(own), *map(str, files)]
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from stages.lib.outputs import outputs_kept
 from stages.lib.startup import block_pandas
 
 
@@ -28,7 +29,7 @@ def run(main: Callable[..., None]) -> None:
 
     `def main(params: Path, roc_csv: Path)` is called by `python -m stages.NAME --params P --roc-csv Q`.
     Every flag is required, so two paths cannot be swapped unnoticed. Errors are reported as in
-    `exit_on_refusal`.
+    `exit_on_refusal`, and the outputs of the run before are kept (`outputs_kept`).
     """
     module = sys.modules["__main__"]
     name = Path(sys.argv[0]).stem
@@ -43,7 +44,7 @@ def run(main: Callable[..., None]) -> None:
         parser.add_argument(f"--{parameter.replace('_', '-')}", type=Path, required=True, metavar="PATH")
     paths = vars(parser.parse_args())
     block_pandas()
-    with exit_on_refusal(name):
+    with exit_on_refusal(name), outputs_kept():
         main(**paths)
 
 

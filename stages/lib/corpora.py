@@ -14,12 +14,14 @@ from typing import IO, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from stages import SPLITS
+from stages.lib import rows
 from stages.lib.command import Refusal
+from stages.lib.files import work_folder
 from stages.lib.params import Section, check, nearest, read_yaml
 from stages.lib.progress import progress
 
 Split = Literal["train", "validation", "test", "unlabelled"]
-TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+TABLES = (*rows.TABLES, *(f"{kind}.gz" for kind in rows.TABLES))
 CHECKSUMS = ("md5", "sha256")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 
@@ -52,17 +54,47 @@ class Folder(Section):
 class Source(Section):
     """The content of a source.yaml."""
 
-    origin: str  # who made it, and when
-    licence: str
+    origin: str | None = None  # who made it, and when
+    licence: str | None = None
     file: str | None = None  # a table or archive beside the source.yaml ...
-    url: str | None = None  # ... or one to download
-    checksum: str | None = None  # "md5:..." or "sha256:..." of what is downloaded
+    path: str | None = None  # ... or elsewhere on this machine ...
+    url: str | None = None  # ... or to download
+    checksum: str | None = None  # "md5:..." or "sha256:..." of what is elsewhere or downloaded
     bytes: int | None = Field(None, gt=0)  # its length, for the progress bar
+    encoding: str = "utf-8"  # of a .csv, .tsv or .jsonl
+    separator: str | None = Field(None, min_length=1, max_length=1)  # of a .csv (a comma unless given)
+    quotes: bool | None = None  # are cells in quotation marks? null: in a .csv; in a .tsv if it looks so
     columns: Columns | None = None  # of a table
     splits: dict[str, Split] = {}  # the splits that other values of the split column stand for
     members: dict[Split, str] = {}  # of an archive of tables: the table of each split
     folders: dict[str, Folder] = {}  # of an archive of text files, one review per file
-    labels: dict[str, str] = {}  # the name of each label, in the order of the label numbers
+    labels: dict[str, str | None] = {}  # other names of labels; two of one name are merged; null: unlabelled
+    order: list[str] = []  # the labels from the lowest to the highest, such as stars
+    positive: str | None = None  # the label that precision, recall and contributions are about
+
+    @field_validator("order", "positive", mode="before")
+    @classmethod
+    def _names_are_text(cls, value: Any) -> Any:
+        """Converts names to text: YAML reads the label 0 as a number."""
+        if isinstance(value, list):
+            return [rows.text_of(item) for item in value]
+        return rows.text_of(value)
+
+    @field_validator("labels", mode="after")
+    @classmethod
+    def _labels_have_names(cls, value: dict[str, str | None]) -> dict[str, str | None]:
+        if value and not any(value.values()):
+            raise ValueError("every label is null; at least two need a name")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_an_encoding(cls, value: str) -> str:
+        try:
+            "".encode(value)
+        except LookupError:
+            raise ValueError("unknown encoding; use utf-8, utf-16, cp1252, latin-1 or another one") from None
+        return "utf-8" if value.lower().replace("_", "-") in ("utf8", "utf-8", "utf-8-sig") else value
 
     @field_validator("splits", "labels", mode="before")
     @classmethod
@@ -70,12 +102,25 @@ class Source(Section):
         """Converts keys to text: YAML reads the label 0 as a number."""
         return {str(key): item for key, item in value.items()} if isinstance(value, dict) else value
 
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _label_names_are_text(cls, value: Any) -> Any:
+        """Converts names that YAML reads as numbers to text too."""
+        if not isinstance(value, dict):
+            return value
+        return {
+            key: rows.text_of(item) if isinstance(item, int | float) else item for key, item in value.items()
+        }
+
     @model_validator(mode="after")
     def _is_whole(self) -> "Source":
-        if (self.file is None) == (self.url is None):
-            raise ValueError("give either file (in this folder) or url")
-        if self.url and not self.checksum:
-            raise ValueError("a url needs a checksum: 'sha256:...' (or 'md5:...') of the file there")
+        if sum(given is not None for given in (self.file, self.path, self.url)) != 1:
+            raise ValueError("give either file (in this folder), path (elsewhere on this machine) or url")
+        if not self.file and not self.checksum:
+            kind = "url" if self.url else "path"
+            raise ValueError(f"a {kind} needs a checksum: 'sha256:...' (or 'md5:...') of the file there")
+        if self.path and not Path(self.path).is_absolute():
+            raise ValueError("path must be absolute; or put the file beside the source.yaml and give file")
         if (self.columns is None) == (not self.folders):
             raise ValueError("give either columns (of a table) or folders (of an archive of text files)")
         if self.file and PurePosixPath(self.file).name != self.file:
@@ -92,7 +137,12 @@ class Source(Section):
     @property
     def name(self) -> str:
         """The name of the file, local or at the URL."""
-        return PurePosixPath(self.file or self.url or "").name
+        return PurePosixPath(self.file or self.path or self.url or "").name
+
+    @property
+    def dialect(self) -> rows.Dialect:
+        """How the text of the table is written."""
+        return rows.Dialect(self.encoding, self.separator, self.quotes)
 
 
 def read_source(folder: Path) -> Source:
@@ -113,8 +163,8 @@ def locate(source: Source, folder: Path, checksum: str | None) -> Path:
 
     Raises Refusal if the download fails, or if the file has another checksum.
     """
-    if source.file:
-        path = folder / source.file
+    if source.file or source.path:
+        path = folder / (source.file or source.path or "")
         if not path.is_file():
             raise Refusal(f"{path}: no such file, but {folder / 'source.yaml'} names it")
         if expected := checksum or source.checksum:
@@ -135,8 +185,13 @@ def locate(source: Source, folder: Path, checksum: str | None) -> Path:
 
 
 def verify(path: Path, checksum: str) -> None:
-    """Raises Refusal unless the file has this checksum."""
+    """Raises Refusal unless the file has this checksum. A file that did not change is read once."""
     algorithm, digest = _algorithm(checksum), checksum.rpartition(":")[2]
+    stat = path.stat()
+    seen = f"{path.absolute()} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {checksum}"
+    marker = work_folder() / "verified" / hashlib.sha256(seen.encode()).hexdigest()
+    if marker.is_file():
+        return
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, algorithm).hexdigest()
     if actual != digest.lower():
@@ -144,6 +199,8 @@ def verify(path: Path, checksum: str) -> None:
             f"{path}: wrong or truncated file of {path.stat().st_size:,} bytes: its {algorithm} is "
             f"{actual}, expected {digest}; download it again, or set raw.checksum if you mean this edition"
         )
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.touch()
 
 
 def _algorithm(checksum: str) -> str:

@@ -25,6 +25,11 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def work_folder() -> Path:
+    """Where a stage may keep what is no output: `.work` of the repository that DVC was started in."""
+    return Path(os.environ.get("DVC_ROOT", ".")) / ".work"
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes JSON with sorted keys and rounded numbers. Raises ValueError on NaN or infinity."""
     text = json.dumps(rounded(content), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -184,13 +185,16 @@ def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> dict[str, 
     return model.model_fields
 
 
-def nearest(word: str, allowed: list[str]) -> str:
-    """The end of an error message: the nearest allowed word, then all of them.
+def nearest(word: str, allowed: list[str], shown: Callable[[str], str] = str) -> str:
+    """The end of an error message: the nearest allowed word, then all of them, each as `shown` writes it.
 
     >>> nearest("windw", ["dim", "window"])
     '; did you mean window? Allowed: dim, window'
+    >>> nearest("tex", ["my text"], shown=repr)
+    "; did you mean 'my text'? Allowed: 'my text'"
     """
     if not allowed:
         return ""
     close = difflib.get_close_matches(word, allowed, n=1)
-    return (f"; did you mean {close[0]}?" if close else ";") + f" Allowed: {', '.join(allowed)}"
+    meant = f"; did you mean {shown(close[0])}?" if close else ";"
+    return f"{meant} Allowed: {', '.join(map(shown, allowed))}"

@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 Device = Literal["cpu", "cuda"]
 
 
+def require_device(device: Device) -> None:
+    """Raises Refusal if cuda is requested and not available."""
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise Refusal("device: found cuda, but torch finds no GPU on this machine; set it to cpu")
+
+
 def prepare(seed: int, threads: int, device: Device) -> "torch.device":
     """Makes torch deterministic, seeds it, and returns the device to work on.
 
@@ -27,8 +36,7 @@ def prepare(seed: int, threads: int, device: Device) -> "torch.device":
     """
     import torch
 
-    if device == "cuda" and not torch.cuda.is_available():
-        raise Refusal("device: found cuda, but torch finds no GPU on this machine; set it to cpu")
+    require_device(device)
     if device == "cuda":  # cuBLAS is deterministic only with a workspace of fixed size
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)

@@ -30,7 +30,40 @@ def reviews(source: Source, path: Path) -> Iterator[Review]:
             yield from (_from_folders if source.folders else _from_members)(source, path)
     else:
         with path.open("rb") as file:
-            yield from _from_table(source, rows.read(file, path.name, str(path)), str(path), None)
+            table = rows.read(file, path.name, str(path), source.dialect)
+            yield from _from_table(source, table, str(path), None)
+
+
+def columns_of(source: Source, path: Path) -> list[str]:
+    """The columns of a corpus's table, or of the first in an archive of tables; none of text files.
+
+    Raises Refusal if the table cannot be read, has no row, or lacks a column that source.yaml names.
+    """
+    if source.columns is None:
+        return []
+    if is_archive(path.name):
+        with whole_archive(path):
+            for name, file in archive_members(path):
+                if name in source.members.values():
+                    return _first_columns(
+                        source, rows.read(file, name, f"{path}: {name}", source.dialect), path
+                    )
+        return []
+    with path.open("rb") as file:
+        return _first_columns(source, rows.read(file, path.name, str(path), source.dialect), path)
+
+
+def _first_columns(source: Source, table: Iterable[rows.Row], path: Path) -> list[str]:
+    first = next(iter(table), None)
+    if first is None:
+        raise Refusal(f"{path}: found no rows; expected one per review")
+    rows.require(_required(source), first, str(path))
+    return list(first)
+
+
+def _required(source: Source) -> list[str]:
+    assert source.columns is not None, "a Source has columns or folders"
+    return [name for name in source.columns.model_dump().values() if name]
 
 
 def _from_folders(source: Source, path: Path) -> Iterator[Review]:
@@ -50,15 +83,14 @@ def _from_members(source: Source, path: Path) -> Iterator[Review]:
     for name, file in archive_members(path):
         if name in splits:
             where, split = f"{path}: {name}", splits.pop(name)
-            yield from _from_table(source, rows.read(file, name, where), where, split)
+            yield from _from_table(source, rows.read(file, name, where, source.dialect), where, split)
     if splits:
         raise Refusal(f"{path}: found no {', '.join(splits)}, which source.yaml lists under members")
 
 
 def _from_table(source: Source, table: Iterable[rows.Row], where: str, split: str | None) -> Iterator[Review]:
-    columns = source.columns
+    columns, required = source.columns, _required(source)
     assert columns is not None, "a Source has columns or folders"
-    required = [name for name in columns.model_dump().values() if name]
     for number, row in enumerate(table, 1):
         # A later row of JSON may omit all columns but the text.
         if number == 1:

@@ -1,10 +1,16 @@
-"""Reads the rows of a .csv, .tsv, .jsonl or .parquet file as dictionaries."""
+"""Reads the rows of a .csv, .tsv, .jsonl, .json, .parquet or .xlsx file, each also .gz, as dictionaries."""
 
 import csv
+import gzip
+import io
 import json
+import re
 import sys
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO
+from contextlib import contextmanager
+from itertools import chain, islice
+from typing import IO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,24 +21,64 @@ from stages.lib.text import readable
 
 Row = dict[str, object]
 
+TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
+PEEKED = 2000  # lines of a .tsv that are looked at to tell whether its cells are in quotation marks
 
-def read(file: IO[bytes], name: str, where: str) -> Iterator[Row]:
+
+class Dialect(NamedTuple):
+    """How the text of a .csv or .tsv is written. None: as its ending says, or as its lines look."""
+
+    encoding: str = "utf-8"
+    separator: str | None = None
+    quotes: bool | None = None  # are cells with a separator in quotation marks?
+
+
+UTF8 = Dialect()
+
+
+def read(file: IO[bytes], name: str, where: str, dialect: Dialect = UTF8) -> Iterator[Row]:
     """The rows of an open table, in the format of the ending of `name`.
 
-    Raises Refusal, with `where` and the line, on what is not UTF-8 or not in that format.
+    Raises Refusal, with `where` and the line, on what is not in that encoding or not in that format.
     """
-    kind = name.lower().rpartition(".")[2]
+    name = name.lower()
+    if name.endswith(".gz"):
+        return _unpacked(file, name.removesuffix(".gz"), where, dialect)
+    kind = name.rpartition(".")[2]
     if kind == "parquet":
         return _parquet(file, where)
-    lines = _lines(file, where)
-    return _jsonl(lines, where) if kind == "jsonl" else _separated(lines, kind, where)
+    if kind == "xlsx":
+        from stages.lib.spreadsheet import read_xlsx
+
+        return read_xlsx(file, where)
+    if kind == "json":
+        return _json(file, where)
+    lines = _lines(file, where, dialect.encoding)
+    return _jsonl(lines, where) if kind == "jsonl" else _separated(lines, kind, where, dialect)
+
+
+@contextmanager
+def whole_gzip(where: str) -> Iterator[None]:
+    """Raises Refusal if reading inside the block fails because a gzip file is damaged."""
+    try:
+        yield
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise Refusal(f"{where}: not a whole gzip file: {error}; download or pack it again") from None
+
+
+def _unpacked(file: IO[bytes], name: str, where: str, dialect: Dialect) -> Iterator[Row]:
+    with whole_gzip(where), gzip.open(file) as unpacked:
+        # A parquet file or a spreadsheet is not read from its beginning to its end.
+        whole = name.endswith((".parquet", ".xlsx"))
+        source = io.BytesIO(unpacked.read()) if whole else unpacked
+        yield from read(source, name, where, dialect)  # type: ignore[arg-type]
 
 
 def require(columns: Sequence[str], row: Mapping[str, object], where: str) -> None:
     """Raises Refusal unless the row has all columns."""
     for column in columns:
         if column not in row:
-            raise Refusal(f"{where}: no column {column!r}{nearest(column, list(row))}")
+            raise Refusal(f"{where}: no column {column!r}{nearest(column, list(row), shown=repr)}")
 
 
 def text_of(value: object) -> str | None:
@@ -48,24 +94,58 @@ def text_of(value: object) -> str | None:
     return readable(str(value)).strip() or None
 
 
-def _lines(file: IO[bytes], where: str) -> Iterator[str]:
+def _lines(file: IO[bytes], where: str, encoding: str = "utf-8") -> Iterator[str]:
+    if encoding != "utf-8":
+        yield from _decoded(file, where, encoding)
+        return
     for number, line in enumerate(file, 1):
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise Refusal(
                 f"{where}, row {number}: not UTF-8 (byte {line[error.start]:#04x}, the {error.start + 1}. "
-                "of the line); save the file as UTF-8"
+                "of the line); save the file as UTF-8, or name its encoding in source.yaml"
             ) from None
 
 
-def _separated(lines: Iterator[str], kind: str, where: str) -> Iterator[Row]:
+def _decoded(file: IO[bytes], where: str, encoding: str) -> Iterator[str]:
+    text = io.TextIOWrapper(file, encoding, newline="")
+    number = 1
+    try:
+        for line in text:
+            yield line
+            number += 1
+    except UnicodeError:
+        raise Refusal(
+            f"{where}: not {encoding} (after row {number - 1}); correct `encoding` in source.yaml"
+        ) from None
+    finally:
+        text.detach()  # the file is closed where it was opened
+
+
+def is_quoted(lines: Sequence[str], separator: str) -> bool:
+    """Whether cells of a table are in quotation marks, as pandas and spreadsheets write them.
+
+    Some cell must begin with a quotation mark, and each that does must end with one and double those inside.
+
+    >>> is_quoted(['a\\t"so ""good"", again"'], "\\t"), is_quoted(['a\\t"so good" again'], "\\t")
+    (True, False)
+    """
+    cells = [cell for line in lines for cell in line.rstrip("\r\n").split(separator) if cell.startswith('"')]
+    return bool(cells) and all(re.fullmatch(r'"(?:[^"]|"")*"', cell) for cell in cells)
+
+
+def _separated(lines: Iterator[str], kind: str, where: str, dialect: Dialect) -> Iterator[Row]:
     csv.field_size_limit(sys.maxsize)
-    # A tab-separated file has no quoting: quotation marks are part of the text.
+    separator = dialect.separator or ("\t" if kind == "tsv" else ",")
+    quotes = dialect.quotes
+    if quotes is None:  # many tab-separated files have no quoting: quotation marks are part of the text
+        seen = list(islice(lines, PEEKED)) if kind == "tsv" else []
+        quotes, lines = kind == "csv" or is_quoted(seen, separator), chain(seen, lines)
     reader = (
-        csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        if kind == "tsv"
-        else csv.reader(lines, strict=True)
+        csv.reader(lines, delimiter=separator, strict=True)
+        if quotes
+        else csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE)
     )
     header: list[str] = []
     try:
@@ -85,6 +165,28 @@ def _separated(lines: Iterator[str], kind: str, where: str) -> Iterator[Row]:
         raise Refusal(f"{where}, row {reader.line_num}: {error}") from None
     if not header:
         raise Refusal(f"{where}: the file is empty; expected a header line and one line per review")
+
+
+def _json(file: IO[bytes], where: str) -> Iterator[Row]:
+    try:
+        content = json.loads(file.read().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise Refusal(f"{where}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        reason = getattr(error, "msg", "nested too deeply, or a number too long")
+        raise Refusal(f"{where}: not JSON: {reason}; one object per line is .jsonl") from None
+    if isinstance(content, dict):
+        lists = [value for value in content.values() if isinstance(value, list)]
+        columns = list(content.values())
+        if len(lists) == 1:  # {"data": [rows]}
+            content = lists[0]
+        elif columns and all(isinstance(value, dict) for value in columns):  # columns, as pandas writes them
+            content = [{name: column.get(row) for name, column in content.items()} for row in columns[0]]
+    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+        raise Refusal(f"{where}: found {content!r:.40}, expected a list of objects [{{...}}, ...]")
+    if not content:
+        raise Refusal(f"{where}: the file is empty; expected a list of objects, one per review")
+    yield from content
 
 
 def _jsonl(lines: Iterator[str], where: str) -> Iterator[Row]:

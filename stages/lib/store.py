@@ -31,8 +31,9 @@ class Store:
         self.connection.execute("PRAGMA journal_mode = OFF")
         self.connection.execute("PRAGMA synchronous = OFF")
         self.connection.execute(
-            "CREATE TABLE review (position INTEGER PRIMARY KEY, id TEXT, text TEXT, label TEXT,"
-            ' split TEXT, "group" TEXT, text_key REAL, split_key REAL)'
+            # The text comes last: SQLite reads a row up to the column it needs.
+            "CREATE TABLE review (position INTEGER PRIMARY KEY, id TEXT, label TEXT, split TEXT,"
+            ' "group" TEXT, text_key REAL, split_key REAL, text TEXT)'
         )
 
     def add(self, row: Row) -> None:
@@ -96,6 +97,33 @@ class Store:
         ):
             counts[split][label] = number
         return counts
+
+    def shared_texts(self, one: str, other: str) -> int:
+        """How many distinct texts are in both of two splits."""
+        return self._number(
+            "SELECT count(*) FROM (SELECT text_key FROM review WHERE split = ?"
+            " INTERSECT SELECT text_key FROM review WHERE split = ?)",
+            one,
+            other,
+        )
+
+    def repeated_texts(self) -> int:
+        """How many reviews repeat the text of another one in their split."""
+        return self._number(
+            "SELECT coalesce(sum(rows - 1), 0) FROM"
+            " (SELECT count(*) AS rows FROM review GROUP BY split, text_key HAVING rows > 1)"
+        )
+
+    def contradicted_texts(self) -> int:
+        """How many distinct texts have more than one label."""
+        return self._number(
+            "SELECT count(*) FROM (SELECT text_key FROM review WHERE label IS NOT NULL"
+            " GROUP BY text_key HAVING count(DISTINCT label) > 1)"
+        )
+
+    def _number(self, query: str, *values: object) -> int:
+        number: int = self.connection.execute(query, values).fetchone()[0]
+        return number
 
     def batches(
         self, label_numbers: dict[str | None, int | None], schema: pa.Schema

@@ -1,0 +1,44 @@
+"""The outputs of the run before, for a stage that could not make new ones.
+
+DVC deletes the outputs of a stage before it runs. (`persist: true` would keep them, and would turn off the
+run cache, which brings back the results of parameters that were tried before.) So a stage that fails puts
+them back: DVC's cache has every output that dvc.lock names, metrics included.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from stages.lib.files import atomic
+
+
+@contextmanager
+def outputs_kept() -> Iterator[None]:
+    """If the block fails in a stage that DVC runs, the outputs that DVC deleted are put back."""
+    try:
+        yield
+    except BaseException:
+        if stage := os.environ.get("DVC_STAGE"):
+            put_back(stage)
+        raise
+
+
+def put_back(stage: str, lock: Path = Path("dvc.lock")) -> None:
+    """Copies the outputs of a stage that are missing from DVC's cache, as dvc.lock has them."""
+    if not lock.is_file():
+        return
+    stages = yaml.safe_load(lock.read_text(encoding="utf-8")).get("stages", {})
+    outputs = {Path(out["path"]): out.get("md5", "") for out in stages.get(stage, {}).get("outs", [])}
+    if missing := {path: md5 for path, md5 in outputs.items() if not path.exists()}:
+        from dvc.repo import Repo  # takes half a second, and only a failed stage needs it
+
+        with Repo() as repo:
+            for path, md5 in missing.items():
+                cached = Path(repo.cache.local.oid_to_path(md5))
+                if cached.is_file():
+                    with atomic(path) as temporary:
+                        shutil.copyfile(cached, temporary)
