@@ -167,6 +167,15 @@ def test_a_maximum_has_no_contributions(tmp_path: Path, monkeypatch: pytest.Monk
 # The sample's test reviews
 
 
+def test_contributions_are_towards_the_predicted_label(project: Path) -> None:
+    answer, other = one("not"), one("not", of="good")
+    assert answer.label == "bad"
+    assert answer.explanation is not None
+    assert other.explanation is not None
+    assert (answer.explanation.label, answer.explanation.logit) == ("bad", -other.explanation.logit)
+    assert answer.explanation.logit > 0
+
+
 def test_the_contributions_of_a_trained_model_sum_to_its_logits(
     sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,9 +187,9 @@ def test_the_contributions_of_a_trained_model_sum_to_its_logits(
         assert why is not None
         assert why.contributions is not None
         assert any(span.end - span.start == 2 for span in why.contributions)
-        assert why.bias + sum(span.value for span in why.contributions) == pytest.approx(
-            float(logit[0]), abs=1e-4
-        )
+        sign = 1 if answer.label == predictor.labels[1] else -1  # the logit is the second label's
+        total = why.bias + sum(span.value for span in why.contributions)
+        assert sign * total == pytest.approx(float(logit[0]), abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", writers.FORMATS)
