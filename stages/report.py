@@ -26,7 +26,7 @@ from stages.lib.command import run
 from stages.lib.files import atomic, read_json, write_json
 from stages.lib.headline import BASELINES, headline, verdict
 from stages.lib.params import Section, read_params, read_yaml
-from stages.lib.tables import read_batches
+from stages.lib.tables import texts_of
 from stages.predictor import Explanation, Predictor
 
 STRONGEST = 8  # contributions shown per review
@@ -103,10 +103,7 @@ def worst_mistakes(predictions: Path, count: int, raw: Path) -> list[Mistake]:
     wrong = table.filter(pc.not_equal(table["label"], table["predicted"]))
     wrong = wrong.sort_by([("probability", "descending"), ("id", "ascending")]).slice(0, count)
     rows = wrong.to_pylist()
-    texts: dict[str, str] = {}
-    for batch in read_batches(raw, ["id", "text"]):
-        part = batch.filter(pc.is_in(batch["id"], wrong["id"].combine_chunks()))
-        texts |= dict(zip(part["id"].to_pylist(), part["text"].to_pylist(), strict=True))
+    texts = texts_of(raw, [row["id"] for row in rows])
     return [Mistake(**row, text=texts[row["id"]]) for row in rows]
 
 
