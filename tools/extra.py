@@ -5,25 +5,33 @@
 pip can install an extra only together with its package, and Firth is not installed as one.
 """
 
+import argparse
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 
-def packages(extra: str) -> list[str]:
-    """The requirements of an extra in pyproject.toml."""
+def extras() -> dict[str, list[str]]:
+    """The extras in pyproject.toml and their requirements."""
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    requirements: list[str] = project["optional-dependencies"][extra]
-    return requirements
+    found: dict[str, list[str]] = project["optional-dependencies"]
+    return found
 
 
-def main(extra: str) -> None:
-    """Installs. Exits as pip does."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Installs. Exits as pip does, or with 2 if there is no such extra."""
+    known = extras()
+    parser = argparse.ArgumentParser(
+        "python -m tools.extra", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("extra", choices=sorted(known))
+    extra = parser.parse_args(arguments).extra
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    done = subprocess.run([*pip, "--constraint", "requirements.lock", *packages(extra)], check=False)
+    done = subprocess.run([*pip, "--constraint", "requirements.lock", *known[extra]], check=False)
     sys.exit(done.returncode)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
