@@ -35,6 +35,10 @@ def test_unknown_words_are_marked(tmp_path: Path, write_params: Callable[..., Pa
     html = page(paths, write_params())
     assert '<th>films<span class="span">unknown, by its character n-grams</span></th>' in html
     assert "<th>film</th>" in html
+    assert "trained on 40,917 words of text" in html
+    facts = json.loads((paths[0] / "agreement.json").read_text(encoding="utf-8"))
+    write_json(paths[0] / "agreement.json", facts | {"enough_text": True})
+    assert "words of text" not in page(paths, write_params())
 
 
 def evaluation_facts() -> dict[str, Any]:
@@ -94,7 +98,11 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
         "vocabulary": {"words": 4, "coverage": dict.fromkeys(splits, 0.9)},
         "tensors": {"width": 4, "truncated": dict.fromkeys(splits, 0.0)},
         "projection": {"explained": {"x": 0.5, "y": 0.25, "z": 0.125}},
-        "agreement": {"wordsets": {"simlex": {"spearman": 0.25, "pairs": 1204, "covered": 0.5}}},
+        "agreement": {
+            "enough_text": False,
+            "words_of_text": 40917,
+            "wordsets": {"simlex": {"spearman": 0.25, "pairs": 1204, "covered": 0.5}},
+        },
         "ngrams": {"rows": 1205, "validation": {"accuracy": 0.7}},
         "classifier": {"best_epoch": 2, "validation": {"accuracy": 0.6}},
         "ensemble": ENSEMBLE,
