@@ -169,8 +169,8 @@ def main(
     paths = [find_file(name, wordsets, "agreement.wordsets") for name in choices.wordsets]
     judgements = {path.stem: read_wordset(path) for path in paths}
     tables = load_file(embeddings)
-    about = read_json(facts)
-    config = about["parameters"]["char_ngrams"]
+    training = read_json(facts)
+    config = training["parameters"]["char_ngrams"]
     char_ngrams = None if config is None else check(CharNgrams, config, f"{facts}: char_ngrams")
     unknown = lookup_in(tables.get("char_ngrams"), char_ngrams)
     vectors = tables["embeddings"]
@@ -184,9 +184,9 @@ def main(
     with table_writer(agreement, SCHEMA) as writer:
         writer.write_batch(batch_of(columns, SCHEMA))
     results = {name: measure(judged, row_of, vectors, unknown) for name, judged in judgements.items()}
-    enough = about["tokens"] >= ENOUGH or about["parameters"]["pretrained"] is not None
+    enough = training["tokens"] >= ENOUGH or training["parameters"]["pretrained"] is not None
     listed_words = {"words_listed": len({row.word for row in neighbours}), "enough_text": enough}
-    write_json(metrics, listed_words | {"words_of_text": about["tokens"], "wordsets": results})
+    write_json(metrics, listed_words | {"words_of_text": training["tokens"], "wordsets": results})
 
 
 if __name__ == "__main__":

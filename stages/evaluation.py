@@ -203,8 +203,8 @@ def evaluate(
         results |= {("labels", name, "support"): n for name, n in zip(names, support, strict=True)}
     shown = {path: interval._asdict() for path, interval in intervals.items() if path in results}
     best = max(BASELINES, key=lambda name: results[name, "accuracy"])
-    about = {"best_baseline": best} | ({"positive": names[known.positive]} if len(names) == 2 else {})
-    return tree(results) | {"intervals": tree(shown)} | about
+    extra = {"best_baseline": best} | ({"positive": names[known.positive]} if len(names) == 2 else {})
+    return tree(results) | {"intervals": tree(shown)} | extra
 
 
 def baselines(

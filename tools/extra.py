@@ -16,8 +16,8 @@ from pathlib import Path
 def extras() -> dict[str, list[str]]:
     """The extras in pyproject.toml and their requirements."""
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    found: dict[str, list[str]] = project["optional-dependencies"]
-    return found
+    by_name: dict[str, list[str]] = project["optional-dependencies"]
+    return by_name
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -152,8 +152,8 @@ def parse(arguments: Sequence[str]) -> list[str]:
     parser.add_argument("files", nargs="*", metavar="FILE", help="of packages that the index does not have")
     options = parser.parse_args(arguments)
     if not re.match("https?://", options.index or ""):
-        found = "nothing" if options.index is None else repr(options.index)
-        raise Refusal(f"found {found}, expected the URL of a package index: make lock INDEX=URL")
+        given = "nothing" if options.index is None else repr(options.index)
+        raise Refusal(f"found {given}, expected the URL of a package index: make lock INDEX=URL")
     return [options.index, *options.files]
 
 

@@ -41,14 +41,14 @@ def headline(facts: Mapping[str, Any]) -> dict[str, float]:
     {'lead': 0.25}
     """
     best = facts["evaluation"]["best_baseline"]
-    found = {}
+    metrics = {}
     for name, path in HEADLINE.items():
         value: Any = facts
         for key in path:
             value = value.get(best if key == "BEST" else key, {})
         if value != {}:
-            found[name] = round(value, DIGITS)
-    return found
+            metrics[name] = round(value, DIGITS)
+    return metrics
 
 
 def verdict(metrics: Mapping[str, float], baseline: str, reviews: int) -> str:

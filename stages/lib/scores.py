@@ -113,11 +113,11 @@ def ordinal_metrics(labels: Int64, predicted: Int64) -> Metrics[str]:
 
     def metrics(weights: Int32) -> dict[str, Float64]:
         documents = weights.sum(1)
-        off, near, squares, sum_a, sum_b, both = (weights @ columns).T  # (Q,)
+        off, close, squares, sum_a, sum_b, both = (weights @ columns).T  # (Q,)
         by_chance = both - 2 * sum_a * sum_b / documents  # squared distance of independent positions
         return {
             "mean_absolute_error": off / documents,
-            "within_one": near / documents,
+            "within_one": close / documents,
             "quadratic_kappa": np.where(by_chance > 0, 1 - ratio(squares, by_chance), 0),
         }
 

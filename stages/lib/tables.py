@@ -61,9 +61,9 @@ def open_table(path: Path, numbered: Sequence[str] = ()) -> pq.ParquetFile:
 
 def texts_of(raw: Path, ids: Collection[str]) -> dict[str, str]:
     """The texts of some rows of data/raw.parquet, by id."""
-    wanted = pa.array(ids, pa.string())
+    requested = pa.array(ids, pa.string())
     texts: dict[str, str] = {}
     for batch in read_batches(raw, ["id", "text"]):
-        part = batch.filter(pc.is_in(batch["id"], wanted))
+        part = batch.filter(pc.is_in(batch["id"], requested))
         texts |= dict(zip(part["id"].to_pylist(), part["text"].to_pylist(), strict=True))
     return texts
