@@ -9,8 +9,8 @@ another word set retrains nothing.
     analogies     share of questions a : b = c : d whose d is nearest to b - a + c (3CosAdd)
     neighbours    the words of the highest cosine similarity
 
-Neighbours of vectors that were trained on little text are mostly noise: another seed gives others. The
-metrics say whether there was enough.
+Neighbours of vectors that were trained on little text are words of the same few documents more than words of
+like meaning, and change with the seed. The metrics say whether there was enough text.
 
 Mikolov et al. 2013, "Linguistic Regularities in Continuous Space Word Representations".
 
@@ -40,7 +40,7 @@ from stages.lib.user_files import find_file
 from stages.lib.wordsets import measure, read_wordset
 
 AUTO = 12  # words that `auto` lists
-ENOUGH = 1_000_000  # words of text, from which neighbours are more than noise; a rule of thumb
+ENOUGH = 1_000_000  # words of text, from which neighbours begin to be alike in meaning; a rule of thumb
 SCHEMA = pa.schema(
     [("word", pa.string()), ("known", pa.bool_()), ("neighbour", pa.string()), ("similarity", pa.float64())]
 )

@@ -204,6 +204,7 @@ def test_an_experiment_is_shared_through_a_remote(copy: Copy, tmp_path: Path) ->
     copy.run("git", "init", "--quiet", "--bare", str(tmp_path / "code"))
     copy.run("git", "remote", "add", "origin", str(tmp_path / "code"))
     copy.run(*dvc, "remote", "add", "--default", "store", str(tmp_path / "store"))
+    copy.run("git", "add", "--force", "data/corpora/tiny", "data/wordsets")  # a user's files are ignored
     copy.run("git", "commit", "--quiet", "--all", "--message", "remote")
     copy.run("git", "push", "--quiet", "origin", "HEAD:refs/heads/main")
     copy.run(*dvc, "exp", "run", "--quiet", "--name", "small", "-S", "ensemble.weights=0.3")
