@@ -26,7 +26,7 @@ from stages.lib.command import run
 from stages.lib.files import atomic, read_json, write_json
 from stages.lib.headline import BASELINES, headline, verdict
 from stages.lib.params import Section, read_params, read_yaml
-from stages.lib.tables import texts_of
+from stages.lib.texts import texts_of
 from stages.predictor import Explanation, Predictor
 
 STRONGEST = 8  # contributions shown per review

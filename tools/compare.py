@@ -37,7 +37,7 @@ from stages.lib.intervals import LEVEL, Interval, bootstrap, mcnemar
 from stages.lib.markdown import cell, table
 from stages.lib.progress import progress
 from stages.lib.scores import RANKED, on_all_documents
-from stages.lib.tables import texts_of
+from stages.lib.texts import texts_of
 from tools.predictions import PREDICTIONS, Side, check_rows, side
 from tools.revisions import differing, flat
 

@@ -1,12 +1,11 @@
 """Parquet files read and written in batches, so that no stage holds a corpus in memory."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stages.lib.command import Refusal
@@ -57,13 +56,3 @@ def open_table(path: Path, numbered: Sequence[str] = ()) -> pq.ParquetFile:
         return pq.ParquetFile(path, read_dictionary=list(numbered), pre_buffer=False)
     except pa.ArrowInvalid as error:
         raise Refusal(f"{path}: not a parquet file ({error})") from None
-
-
-def texts_of(raw: Path, ids: Collection[str]) -> dict[str, str]:
-    """The texts of some rows of data/raw.parquet, by id."""
-    requested = pa.array(ids, pa.string())
-    texts: dict[str, str] = {}
-    for batch in read_batches(raw, ["id", "text"]):
-        part = batch.filter(pc.is_in(batch["id"], requested))
-        texts |= dict(zip(part["id"].to_pylist(), part["text"].to_pylist(), strict=True))
-    return texts
