@@ -9,31 +9,38 @@ another word set retrains nothing.
     analogies     share of questions a : b = c : d whose d is nearest to b - a + c (3CosAdd)
     neighbours    the words of the highest cosine similarity
 
+Neighbours of vectors that were trained on little text are words of the same few documents more than words of
+like meaning, and change with the seed. The metrics say whether there was enough text.
+
 Mikolov et al. 2013, "Linguistic Regularities in Continuous Space Word Representations".
 
     python -m stages.agreement --help
 """
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 from safetensors.numpy import load_file
 
-from stages import UNK
-from stages.lib.arrays import Float32
+from stages import TRAIN, UNK
+from stages.lib.arrays import Float32, Float64
 from stages.lib.char_ngrams import CharNgrams, vector_of
 from stages.lib.command import Refusal, run
 from stages.lib.files import read_json, write_json
 from stages.lib.params import Section, check, read_params
-from stages.lib.tables import batch_of, table_writer
+from stages.lib.tables import batch_of, read_batches, table_writer
 from stages.lib.user_files import find_file
 from stages.lib.wordsets import measure, read_wordset
 
+AUTO = 12  # words that `auto` lists
+ENOUGH = 1_000_000  # words of text, from which neighbours begin to be alike in meaning; a rule of thumb
 SCHEMA = pa.schema(
     [("word", pa.string()), ("known", pa.bool_()), ("neighbour", pa.string()), ("similarity", pa.float64())]
 )
@@ -43,7 +50,9 @@ Lookup = Callable[[str], Float32 | None]  # the vector (D,) of a word outside th
 
 class Params(Section):
     wordsets: list[str]  # files of people's judgements
-    words: list[str]  # whose nearest neighbours are listed; unknown ones by their character n-grams
+    # Whose nearest neighbours are listed; unknown ones by their character n-grams. auto: those that occur
+    # most unequally in the train documents of different labels.
+    words: Literal["auto"] | list[str]
     neighbours: int = Field(ge=1, le=100)  # per word
 
 
@@ -90,6 +99,44 @@ def nearest_neighbours(
     return neighbours
 
 
+def document_frequencies(ids: Path, words: int) -> tuple[Float64, Float64]:
+    """In how many train documents of each label each word occurs, (L, V), and how many there are, (L,)."""
+    labels, cells = [], []
+    first = 0
+    for batch in read_batches(ids, ["split", "label", "ids"]):
+        part = batch.filter(pc.equal(batch["split"], TRAIN))
+        lists = part["ids"]
+        number = np.repeat(np.arange(first, first + len(part)), pc.list_value_length(lists))
+        cells.append(np.unique(number * words + lists.flatten().to_numpy()))
+        labels.append(part["label"].to_numpy())
+        first += len(part)
+    label, cell = np.concatenate(labels).astype(np.int64), np.concatenate(cells)
+    count = int(label.max()) + 1
+    pairs = label[cell // words] * words + cell % words
+    frequencies = np.bincount(pairs, minlength=count * words).reshape(count, words)
+    return frequencies.astype(np.float64), np.bincount(label, minlength=count).astype(np.float64)
+
+
+def telling_words(frequencies: Float64, documents: Float64, count: int) -> list[int]:
+    """The row numbers of `count` words that tell the labels apart best, the best of each label in turn.
+
+    frequencies (L, V), documents (L,). A word is as telling as the log-odds ratio of its occurrence in the
+    documents of a label and in all others, in standard errors, with 1 / 2 added to each count.
+
+    >>> telling_words(np.array([[0, 0, 9, 1, 5], [0, 0, 1, 8, 5]]), np.array([10, 10]), 2)
+    [2, 3]
+    """
+    inside = frequencies
+    outside = frequencies.sum(0) - frequencies
+    cells = [inside, documents[:, None] - inside, outside, (documents.sum() - documents)[:, None] - outside]
+    a, b, c, d = (cell + 0.5 for cell in cells)  # (L, V)
+    telling = (np.log(a * d) - np.log(b * c)) / np.sqrt(1 / a + 1 / b + 1 / c + 1 / d)
+    telling[:, : UNK + 1] = -np.inf
+    best = np.argsort(-telling, axis=1, kind="stable")[:, :count].tolist()
+    in_turn = [row for rows in zip_longest(*best) for row in rows if row > UNK]
+    return list(dict.fromkeys(in_turn))[:count]
+
+
 def lookup_in(table: Float32 | None, config: CharNgrams | None) -> Lookup:
     """The lookup of unknown words in a table (buckets, D) of character n-grams, if there is one."""
     if table is None or config is None:
@@ -109,6 +156,7 @@ def require_distinct_names(wordsets: Sequence[str]) -> None:
 
 def main(
     params: Path,
+    ids: Path,
     embeddings: Path,
     vocabulary: Path,
     facts: Path,
@@ -121,20 +169,24 @@ def main(
     paths = [find_file(name, wordsets, "agreement.wordsets") for name in choices.wordsets]
     judgements = {path.stem: read_wordset(path) for path in paths}
     tables = load_file(embeddings)
-    config = read_json(facts)["parameters"]["char_ngrams"]
+    training = read_json(facts)
+    config = training["parameters"]["char_ngrams"]
     char_ngrams = None if config is None else check(CharNgrams, config, f"{facts}: char_ngrams")
     unknown = lookup_in(tables.get("char_ngrams"), char_ngrams)
     vectors = tables["embeddings"]
     words: list[str] = pq.read_table(vocabulary, columns=["token"])["token"].to_pylist()
     row_of = {word: row for row, word in enumerate(words) if row > UNK}
-    neighbours = nearest_neighbours(
-        words[UNK + 1 :], vectors[UNK + 1 :], choices.words, choices.neighbours, unknown
-    )
+    listed = choices.words
+    if listed == "auto":
+        listed = [words[row] for row in telling_words(*document_frequencies(ids, len(words)), AUTO)]
+    neighbours = nearest_neighbours(words[UNK + 1 :], vectors[UNK + 1 :], listed, choices.neighbours, unknown)
     columns = [[row[n] for row in neighbours] for n in range(len(SCHEMA))]
     with table_writer(agreement, SCHEMA) as writer:
         writer.write_batch(batch_of(columns, SCHEMA))
     results = {name: measure(judged, row_of, vectors, unknown) for name, judged in judgements.items()}
-    write_json(metrics, {"words_listed": len({row.word for row in neighbours}), "wordsets": results})
+    enough = training["tokens"] >= ENOUGH or training["parameters"]["pretrained"] is not None
+    listed_words = {"words_listed": len({row.word for row in neighbours}), "enough_text": enough}
+    write_json(metrics, listed_words | {"words_of_text": training["tokens"], "wordsets": results})
 
 
 if __name__ == "__main__":

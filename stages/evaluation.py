@@ -1,18 +1,21 @@
 """Evaluation: a number means something beside a baseline and an interval.
 
-The test reviews are used here, once. The model is measured beside three that use less
-(`stages.lib.baselines`): the majority label, Naive Bayes on word counts, and NBSVM on words and word pairs.
-A model that beats none of them has learned nothing from word vectors.
+The test reviews are used here, once. The model is measured beside four that use less
+(`stages.lib.baselines`): the majority label, Naive Bayes on word counts, NBSVM, and logistic regression on
+TF-IDF. A model that beats none of them has learned nothing from word vectors. `best_baseline` is the one
+with the highest accuracy on these test reviews. That favours the baselines, so a lead over it is not luck.
 
 Each metric has an interval that contains the true value in 95 of 100 test sets; so has each difference to a
 baseline, measured on the same resamples. With two labels, precision, recall, F1 and the areas under the
-curves are those of the second label. With more they are means over the labels, each against the rest.
+curves are those of the positive label. With more they are means over the labels, each against the rest.
+Labels with an order also have the distance between label and prediction.
 
     Dror et al. 2018, "The Hitchhiker's Guide to Testing Statistical Significance in NLP"
 
     python -m stages.evaluation --help
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,24 +24,25 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from stages import TEST, TRAIN
+from stages import TEST, TRAIN, VALIDATION
 from stages.lib.arrays import Float64, Int32, Int64
-from stages.lib.baselines import majority, naive_bayes, nbsvm
-from stages.lib.calibration import calibration_errors, reliability
+from stages.lib.baselines import majority, naive_bayes, nbsvm, tfidf
+from stages.lib.calibration import calibration_errors, coverage, reliability
 from stages.lib.command import run
-from stages.lib.files import write_csv, write_json
+from stages.lib.files import read_json, write_csv, write_json
 from stages.lib.intervals import Metrics, bootstrap, mcnemar, wilson
 from stages.lib.model import Model, decide
 from stages.lib.params import Section, read_params
 from stages.lib.reviews import Reviews, read_split
-from stages.lib.scores import RANKED, on_all_documents, ratio, roc_points, weighted_metrics
+from stages.lib.scores import RANKED, LabelSet, on_all_documents, ratio, roc_points, weighted_metrics
 from stages.lib.slices import accuracy_of_slices, read_rows, slices
 from stages.lib.tables import table_writer
 
 MODEL = "ensemble"
-BASELINES = ("naive_bayes", "nbsvm", "majority")
-# Differences are reported in one metric of each kind: predictions, their balance, ranking, probabilities.
-COMPARED = ("accuracy", "f1", "roc_auc", "log_loss")
+BASELINES = ("naive_bayes", "nbsvm", "tfidf", "majority")
+# Differences are reported in one metric of each kind: predictions, their balance, ranking, probabilities, and
+# distances on a scale.
+COMPARED = ("accuracy", "f1", "roc_auc", "log_loss", "mean_absolute_error")
 BY_THRESHOLD = ("accuracy", "precision", "recall", "f1", "mcc")  # metrics that a threshold changes
 BY_TEMPERATURE = ("log_loss", "brier")  # metrics that a temperature changes
 ROC_POINTS = 200  # of the curve: enough for the eye
@@ -125,14 +129,14 @@ def tree(metrics: Mapping[Key, Any]) -> dict[str, Any]:
     return root
 
 
-def roc(labels: Int64, probabilities: Float64, names: Sequence[str]) -> list[tuple[str, float, float]]:
-    """Points (label, false positive rate, true positive rate); of two labels, those of the second."""
+def roc(labels: Int64, probabilities: Float64, known: LabelSet) -> list[tuple[str, float, float]]:
+    """Points (label, false positive rate, true positive rate); of two labels, those of the positive one."""
     points = []
-    for number in [1] if len(names) == 2 else range(len(names)):
+    for number in [known.positive] if len(known.names) == 2 else range(len(known.names)):
         positive = labels == number
         if positive.any() and not positive.all():
             curve = roc_points(positive, probabilities[:, number], ROC_POINTS)
-            points += [(names[number], x, y) for x, y in curve]
+            points += [(known.names[number], x, y) for x, y in curve]
     return points
 
 
@@ -158,22 +162,22 @@ def discordant(labels: Int64, models: Mapping[str, Predictions]) -> dict[Key, fl
 
 
 def all_metrics(
-    labels: Int64, models: Mapping[str, Predictions], before: Float64, names: Sequence[str], areas: bool
+    labels: Int64, models: Mapping[str, Predictions], before: Float64, known: LabelSet, areas: bool
 ) -> Metrics[Key]:
     """Every metric of every model as a function of weights (Q, N).
 
     `before` are the model's probabilities (N, L) at temperature 1.
     """
     model = models[MODEL]
-    parts = [at_key((name,), weighted_metrics(labels, *m, areas)) for name, m in models.items()]
+    parts = [at_key((name,), known.metrics(labels, *m, areas)) for name, m in models.items()]
     for name, probabilities in {"before": before, "after": model.probabilities}.items():
         metrics = weighted_metrics(labels, *predict(probabilities), areas=False)
         parts.append(at_key(("calibration", name), metrics, BY_TEMPERATURE))
-    if len(names) == 2:
-        at_half = weighted_metrics(labels, *predict(model.probabilities), areas=False)
+    if len(known.names) == 2:
+        at_half = known.metrics(labels, *predict(model.probabilities), areas=False)
         parts.append(at_key(("at_half",), at_half, BY_THRESHOLD))
     else:
-        parts.append(by_label(labels, model.predicted, names))
+        parts.append(by_label(labels, model.predicted, known.names))
     return with_differences(parts)
 
 
@@ -181,13 +185,13 @@ def evaluate(
     labels: Int64,
     models: Mapping[str, Predictions],
     before: Float64,
-    names: Sequence[str],
+    known: LabelSet,
     params: Params,
 ) -> dict[str, Any]:
     """All metrics, and under `intervals` their intervals at the same paths."""
-    rows = len(labels)
-    results = on_all_documents(all_metrics(labels, models, before, names, areas=True), rows)
-    resampled = all_metrics(labels, models, before, names, areas=len(names) <= RANKED)
+    rows, names = len(labels), known.names
+    results = on_all_documents(all_metrics(labels, models, before, known, areas=True), rows)
+    resampled = all_metrics(labels, models, before, known, areas=len(names) <= RANKED)
     intervals = bootstrap(resampled, rows, params.resamples, params.seed)
     for path, value in results.items():
         if path[-1] == "accuracy" and path[0] != "differences":
@@ -198,14 +202,19 @@ def evaluate(
         support = np.bincount(labels, minlength=len(names)).tolist()
         results |= {("labels", name, "support"): n for name, n in zip(names, support, strict=True)}
     shown = {path: interval._asdict() for path, interval in intervals.items() if path in results}
-    return tree(results) | {"intervals": tree(shown)}
+    best = max(BASELINES, key=lambda name: results[name, "accuracy"])
+    extra = {"best_baseline": best} | ({"positive": names[known.positive]} if len(names) == 2 else {})
+    return tree(results) | {"intervals": tree(shown)} | extra
 
 
-def baselines(train: Reviews, test: Reviews, words: int, labels: int) -> dict[str, Predictions]:
+def baselines(
+    train: Reviews, validation: Reviews, test: Reviews, words: int, labels: int
+) -> dict[str, Predictions]:
     """The predictions of the baselines for the test rows."""
     return {
         "naive_bayes": predict(naive_bayes(train, test, words, labels)),
         "nbsvm": predict(nbsvm(train, test, words, labels)),
+        "tfidf": predict(tfidf(train, validation, test, words, labels)),
         "majority": predict(majority(train.labels, labels, len(test.labels))),
     }
 
@@ -213,6 +222,7 @@ def baselines(train: Reviews, test: Reviews, words: int, labels: int) -> dict[st
 def main(
     params: Path,
     tensors: Path,
+    labels: Path,
     ensemble: Path,
     ids: Path,
     raw: Path,
@@ -221,36 +231,41 @@ def main(
     roc_csv: Path,
     confusion_csv: Path,
     reliability_csv: Path,
+    coverage_csv: Path,
     slices_csv: Path,
 ) -> None:
     choices = read_params(params, "evaluation", Params)
-    train, test = read_split(tensors, TRAIN), read_split(tensors, TEST)
+    train, validation, test = (read_split(tensors, split) for split in (TRAIN, VALIDATION, TEST))
     rows = read_rows(raw, ids)
-    model = Model.load(ensemble)
-    names, labels = model.labels, test.labels.astype(np.int64)
+    model, described = Model.load(ensemble), read_json(labels)
+    names, y_true = model.labels, test.labels.astype(np.int64)
+    known = LabelSet.of(names, described.get("positive"), described.get("order"))
     logits = model.logits(test.documents)
     before, after = model.probabilities(logits, temperature=1.0), model.probabilities(logits)
     predicted = model.predicted(after)
     models = {
         MODEL: Predictions(after, predicted),
-        **baselines(train, test, model.words.rows, len(names)),
+        **baselines(train, validation, test, model.words.rows, len(names)),
     }
-    write_json(metrics, evaluate(labels, models, before, names, choices))
-    write_csv(roc_csv, ["label", "false_positive_rate", "true_positive_rate"], roc(labels, after, names))
-    write_csv(confusion_csv, ["label", "predicted", "reviews"], confusion(labels, predicted, names))
+    write_json(metrics, evaluate(y_true, models, before, known, choices))
+    write_csv(roc_csv, ["label", "false_positive_rate", "true_positive_rate"], roc(y_true, after, known))
+    write_csv(confusion_csv, ["label", "predicted", "reviews"], confusion(y_true, predicted, names))
     header = ["calibration", "probability", "accuracy", "low", "high", "reviews"]
-    write_csv(reliability_csv, header, reliability(labels, {"before": before, "after": after}))
+    write_csv(reliability_csv, header, reliability(y_true, {"before": before, "after": after}))
+    header = ["threshold", "coverage", "accuracy", "low", "high", "reviews"]
+    write_csv(coverage_csv, header, coverage(y_true, predicted, after))
     header = ["slice", "part", "reviews", "accuracy", "low", "high", "difference"]
-    write_csv(slices_csv, header, accuracy_of_slices(predicted == labels, slices(rows, test.lengths)))
+    write_csv(slices_csv, header, accuracy_of_slices(predicted == y_true, slices(rows, test.lengths)))
     table = pa.table(
         {
             "id": rows.ids,
-            "label": [names[n] for n in labels],
+            "label": [names[n] for n in y_true],
             "predicted": [names[n] for n in predicted],
-            "probability": after[np.arange(len(labels)), predicted],  # of the predicted label
+            "probability": after[np.arange(len(y_true)), predicted],  # of the predicted label
             **{f"probability_{name}": after[:, n] for n, name in enumerate(names)},
             "text_hash": rows.hashes,
-        }
+        },
+        metadata={"labels": json.dumps({key: described.get(key) for key in ("positive", "order")})},
     )
     with table_writer(predictions, table.schema) as writer:
         writer.write_table(table)

@@ -133,8 +133,8 @@ class Predictor:
         return self.model.predicted(self.probabilities(texts))
 
     def explain(self, text: str, label: int | None = None) -> Explanation:
-        """How the logit of a label comes about: of `label`, or of the second of two labels, or of the
-        predicted one of more. Two labels share one logit; the first label's is its negative."""
+        """How the logit of a label comes about: of `label`, or of the predicted one. Two labels share one
+        logit; the first label's is its negative."""
         return self.explain_all([text], label)[0]
 
     def explain_all(self, texts: Sequence[str], label: int | None = None) -> list[Explanation]:
@@ -157,7 +157,7 @@ class Predictor:
     ) -> Explanation:
         """`explain` of a document: all of its tokens, codes (T,) after cutting, and logits (O,)."""
         if label is None:
-            label = 1 if len(self.labels) == 2 else int(logits.argmax())
+            label = int(self.model.predicted(self.model.probabilities(logits[None]))[0])
         column, sign = (label, 1) if len(logits) > 1 else (0, 2 * label - 1)
         kept = [tokens[position] for position in self.kept_positions(len(tokens), len(codes))]
         document = Documents(codes, np.array([len(codes)]), unknown)

@@ -2,7 +2,8 @@
 
 One page with the results of all other stages: the data, the metrics beside the baselines, the space of
 words, and the wrong predictions with the highest probability, with what each word and n-gram contributed.
-The page is one file that contains everything it needs, and opens without a network.
+The page is one file that contains everything it needs, and opens without a network. The stage ends with one
+line about the run, and writes the few metrics that DVC lists (`stages.lib.headline`).
 
 Texts, labels and words come from outside. jinja escapes them in the page, `stages.lib.charts` in the charts.
 
@@ -19,12 +20,13 @@ import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field
 
-from stages import LABELLED, SPLITS, STAGES
+from stages import LABELLED, SPLITS, STAGES, TEST
 from stages.lib import charts
 from stages.lib.command import run
-from stages.lib.files import atomic, read_json
+from stages.lib.files import atomic, read_json, write_json
+from stages.lib.headline import BASELINES, headline, verdict
 from stages.lib.params import Section, read_params, read_yaml
-from stages.lib.tables import read_batches
+from stages.lib.texts import texts_of
 from stages.predictor import Explanation, Predictor
 
 STRONGEST = 8  # contributions shown per review
@@ -38,13 +40,11 @@ MEASURES = {
     "pr_auc": "PR AUC",
     "log_loss": "log loss",
     "brier": "Brier score",
+    "mean_absolute_error": "mean absolute error",
+    "within_one": "at most one step off",
+    "quadratic_kappa": "quadratic kappa",
 }
-MODELS = {
-    "ensemble": "Firth",
-    "nbsvm": "NBSVM",
-    "naive_bayes": "Naive Bayes",
-    "majority": "majority",
-}
+MODELS = {"ensemble": "Firth", **BASELINES}
 ALTERATIONS = {
     "shuffled": "words shuffled",
     "upper_case": "in upper case",
@@ -103,20 +103,13 @@ def worst_mistakes(predictions: Path, count: int, raw: Path) -> list[Mistake]:
     wrong = table.filter(pc.not_equal(table["label"], table["predicted"]))
     wrong = wrong.sort_by([("probability", "descending"), ("id", "ascending")]).slice(0, count)
     rows = wrong.to_pylist()
-    texts: dict[str, str] = {}
-    for batch in read_batches(raw, ["id", "text"]):
-        part = batch.filter(pc.is_in(batch["id"], wrong["id"].combine_chunks()))
-        texts |= dict(zip(part["id"].to_pylist(), part["text"].to_pylist(), strict=True))
+    texts = texts_of(raw, [row["id"] for row in rows])
     return [Mistake(**row, text=texts[row["id"]]) for row in rows]
 
 
 def explain(predictor: Predictor, mistakes: Sequence[Mistake]) -> list[Explanation] | None:
     """How each wrong prediction came about. None if the pool takes a maximum, which cannot be explained."""
-    two = len(predictor.labels) == 2
-    explanations = [
-        predictor.explain(one.text, None if two else predictor.labels.index(one.predicted))
-        for one in mistakes
-    ]
+    explanations = [predictor.explain(one.text, predictor.labels.index(one.predicted)) for one in mistakes]
     return None if any(one.contributions is None for one in explanations) else explanations
 
 
@@ -211,6 +204,7 @@ def main(
     ensemble: Path,
     predictions: Path,
     robustness_pairs: Path,
+    headline_json: Path,
     report: Path,
 ) -> None:
     choices = read_params(params, "report", Params)
@@ -245,6 +239,9 @@ def main(
     )
     with atomic(report) as temporary:
         temporary.write_text(page, encoding="utf-8")
+    listed, best = headline(facts), facts["evaluation"]["best_baseline"]
+    write_json(headline_json, listed, sort=False)
+    print(f"{verdict(listed, best, facts['raw']['reviews'][TEST])}. Report: {report}")
 
 
 if __name__ == "__main__":

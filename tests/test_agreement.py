@@ -13,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from stages import agreement
-from stages.agreement import lookup_in, nearest_neighbours
+from stages import agreement, ids
+from stages.agreement import document_frequencies, lookup_in, nearest_neighbours, telling_words
 from stages.lib.char_ngrams import CharNgrams, bucket
 from stages.lib.command import Refusal
 from stages.lib.files import read_json, write_json
-from tests.conftest import refused
+from stages.lib.tables import table_writer
+from stages.lib.wordsets import Similarity, read_wordset
+from tests.conftest import ROOT, refused
 
 TOKENS = ["<pad>", "<unk>", "good", "great", "bad", "film"]
 VECTORS = np.array([[0, 0], [9, 9], [1, 0], [3, 1], [-1, 0.1], [0, 2]], np.float32)
@@ -31,10 +33,17 @@ def inputs(folder: Path, char_ngrams: dict[str, Any] | None = None) -> list[Path
     if char_ngrams:
         tables["char_ngrams"] = np.ones((char_ngrams["buckets"], 2), np.float32)
     save_file(tables, folder / "embeddings.safetensors")
+    # Two reviews of each label, and an unlabelled and a test review, which do not count.
+    lists = [[2, 5, 2], [3, 5, 1], [4, 5], [4], [4, 4], [2]]
+    splits, labels = ["train"] * 4 + ["unlabelled", "test"], [1, 1, 0, 0, -1, 0]
+    rows = pa.table([list("abcdef"), labels, splits, lists], schema=ids.SCHEMA)
+    with table_writer(folder / "ids.parquet", ids.SCHEMA) as writer:
+        writer.write_table(rows)
     pq.write_table(pa.table({"token": TOKENS}), folder / "vocabulary.parquet")
-    write_json(folder / "facts.json", {"parameters": {"char_ngrams": char_ngrams}})
+    parameters = {"char_ngrams": char_ngrams, "pretrained": None}
+    write_json(folder / "facts.json", {"parameters": parameters, "tokens": 1204})
     (folder / "wordsets").mkdir()
-    names = ("embeddings.safetensors", "vocabulary.parquet", "facts.json", "wordsets")
+    names = ("ids.parquet", "embeddings.safetensors", "vocabulary.parquet", "facts.json", "wordsets")
     return [*(folder / name for name in names), folder / "agreement.parquet", folder / "metrics.json"]
 
 
@@ -92,8 +101,53 @@ def test_the_stage_writes_neighbours_and_word_set_metrics(
     ]
     assert read_json(tmp_path / "metrics.json") == {
         "words_listed": 1,
+        "words_of_text": 1204,
+        "enough_text": False,
         "wordsets": {"pairs": {"covered": 0.75, "pairs": 3, "spearman": 1.0}},
     }
+
+
+def test_by_default_the_words_that_tell_the_labels_apart_are_listed(
+    tmp_path: Path, write_params: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agreement, "AUTO", 3)
+    agreement.main(write_params(agreement={"words": "auto", "neighbours": 1}), *inputs(tmp_path))
+    rows = pq.read_table(tmp_path / "agreement.parquet").to_pylist()
+    assert [row["word"] for row in rows] == ["bad", "good", "great"]
+
+
+def test_document_frequencies_by_hand(tmp_path: Path) -> None:
+    frequencies, documents = document_frequencies(inputs(tmp_path)[0], len(TOKENS))
+    assert frequencies.tolist() == [[0, 0, 0, 0, 2, 1], [0, 1, 1, 1, 0, 2]]
+    assert documents.tolist() == [2, 2]
+
+
+def test_telling_words_take_turns_and_leave_out_what_is_no_word() -> None:
+    frequencies = np.array([[9, 9, 0, 0, 8, 7, 0], [0, 0, 1, 2, 0, 0, 0], [0, 0, 0, 0, 0, 1, 9]], float)
+    rows = telling_words(frequencies, np.array([10.0, 10.0, 10.0]), 4)
+    assert rows == [5, 3, 6, 4]
+    assert len(telling_words(frequencies, np.array([10.0, 10.0, 10.0]), 100)) == 5
+
+
+@pytest.mark.parametrize(
+    ("tokens", "pretrained", "enough"),
+    [(999_999, None, False), (1_000_000, None, True), (10, "glove.txt", True)],
+)
+def test_little_text_is_stated_unless_the_vectors_are_pretrained(
+    tmp_path: Path, write_params: Callable[..., Path], tokens: int, pretrained: str | None, enough: bool
+) -> None:
+    paths = inputs(tmp_path)
+    parameters = {"char_ngrams": None, "pretrained": pretrained}
+    write_json(tmp_path / "facts.json", {"parameters": parameters, "tokens": tokens})
+    agreement.main(write_params(), *paths)
+    assert read_json(tmp_path / "metrics.json")["enough_text"] is enough
+
+
+def test_the_shipped_word_set_is_measured() -> None:
+    shipped = read_wordset(ROOT / "data/wordsets/everyday.csv")
+    assert isinstance(shipped, Similarity)
+    assert len(shipped.pairs) == 50
+    assert all(0 <= score <= 10 for score in shipped.scores)
 
 
 def test_unknown_words_are_marked(tmp_path: Path, write_params: Callable[..., Path]) -> None:
@@ -117,7 +171,8 @@ def test_no_words_and_no_word_sets_give_an_empty_table(
     paths = inputs(tmp_path)
     agreement.main(write_params(agreement={"words": [], "wordsets": []}), *paths)
     assert pq.read_table(tmp_path / "agreement.parquet").num_rows == 0
-    assert read_json(tmp_path / "metrics.json") == {"words_listed": 0, "wordsets": {}}
+    metrics = read_json(tmp_path / "metrics.json")
+    assert (metrics["words_listed"], metrics["wordsets"]) == (0, {})
 
 
 def test_a_missing_word_set_is_refused_in_one_line(

@@ -1,14 +1,14 @@
-"""Baselines: majority, Naive Bayes and NBSVM, by hand and against scikit-learn."""
+"""Baselines: majority, Naive Bayes, NBSVM and TF-IDF, by hand and against scikit-learn."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 
-from stages.lib.baselines import majority, naive_bayes, nbsvm, word_counts
+from stages.lib.baselines import PENALTIES, majority, naive_bayes, nbsvm, tfidf, word_counts
 from stages.lib.reviews import Reviews
 
 
@@ -91,3 +91,30 @@ def test_naive_bayes_equals_scikit_learn(seed: int, labels: int) -> None:
     oracle = MultinomialNB(alpha=1.0).fit(word_counts(train, 16), train.labels)
     expected = oracle.predict_proba(word_counts(test, 16))
     assert naive_bayes(train, test, 16, labels) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_tfidf_equals_scikit_learn_with_the_penalty_that_validation_selects(labels: int) -> None:
+    train, validation, test = (clear_cut(labels, rows, seed) for rows, seed in ((90, 1), (40, 2), (20, 3)))
+    noisy = train._replace(labels=(train.labels + (np.arange(90) % 4 == 0)) % labels)
+    text = [[" ".join(map(str, row)) for row in part.ids.tolist()] for part in (noisy, validation, test)]
+    vectors = TfidfVectorizer(
+        ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+", lowercase=False
+    ).fit(text[0])
+    inputs, checked, scored = map(vectors.transform, text)
+    models = [
+        LogisticRegression(C=1 / l2, tol=1e-8, max_iter=1000).fit(inputs, noisy.labels) for l2 in PENALTIES
+    ]
+    accuracies = [model.score(checked, validation.labels) for model in models]
+    assert len(set(accuracies)) > 1  # the penalty matters here
+    best = models[int(np.argmax(accuracies))]
+    result = tfidf(noisy, validation, test, 16, labels)
+    assert result == pytest.approx(best.predict_proba(scored), abs=2e-3)
+
+
+def test_tfidf_of_unseen_and_empty_texts_is_its_intercept() -> None:
+    train = reviews_of([[2, 3], [3], [2, 4], [4, 4], [3, 3]], [1, 0, 1, 1, 0])
+    none = reviews_of([], [])
+    unseen, empty = tfidf(train, none, reviews_of([[5, 6], []], [0, 0]), words=9, labels=2)
+    assert unseen.tolist() == empty.tolist()
+    assert np.isfinite(unseen).all()

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.lib.calibration import calibration_error, calibration_errors, equal_mass, equal_width, reliability
+from stages.lib.calibration import (
+    calibration_error,
+    calibration_errors,
+    coverage,
+    equal_mass,
+    equal_width,
+    reliability,
+)
+from stages.lib.intervals import wilson
 from tests.test_scores import LABELS, PROBABILITIES
 
 
@@ -58,3 +66,14 @@ def test_the_reliability_table_counts_every_row_once() -> None:
     assert [row[1] for row in rows] == pytest.approx([0.6, 0.7, 0.8, 0.9])  # 0.6 and 0.9 twice
     assert [row[2] for row in rows] == [0.5, 0.0, 1.0, 1.0]
     assert all(row[3] <= row[2] <= row[4] for row in rows)
+
+
+def test_coverage_is_the_share_of_texts_at_or_above_a_threshold() -> None:
+    second = np.array([0.9, 0.2, 0.7, 0.5])
+    predicted, probabilities = (second >= 0.5).astype(int), np.stack([1 - second, second], 1)
+    at = {threshold: row for threshold, *row in coverage(np.ones(4, int), predicted, probabilities)}
+    assert (min(at), max(at)) == (0.5, 0.9)
+    assert at[0.5][:2] == [1.0, 0.75]  # 0.2 is predicted as the first label, with 0.8
+    assert at[0.7][:2] == [0.75, 2 / 3]
+    assert at[0.71][:2] == [0.5, 0.5]
+    assert at[0.9] == [0.25, 1.0, *wilson(1, 1), 1]

@@ -1,5 +1,6 @@
 """Compare: the metrics of two runs by hand, invalid input, and runs made by DVC."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -446,13 +447,47 @@ def test_the_workspace_is_a_revision_and_the_same_seed_gives_the_same_bytes(
 ) -> None:
     outputs = [tmp_path / name for name in ("a.md", "b.md", "c.md")]
     for output, seed in zip(outputs, "112", strict=True):
-        done = run_compare(made, "one", "workspace", "--seed", seed, "--output", str(output), "--rows", "1")
+        done = run_compare(made, "one", "workspace", "--seed", seed, "--output", str(output), "--flips", "1")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     first, second, other = (output.read_text(encoding="utf-8") for output in outputs)
     assert first == second
     assert first != other
     assert "- B: workspace\n" in first
     assert "Shown are the 1" in first
+
+
+def test_flipped_texts_are_escaped_and_shortened(
+    sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    a, b = sides(A), sides(B)
+    result = compare.compare(a, b, 10, 1, shown=10)
+    compare.add_texts(result, a)  # this run has no texts
+    assert "text" not in compare.markdown(result).partition("## Changed predictions")[2]
+    (tmp_path / "data").mkdir()
+    texts = ["<b>|\x1b[31m\nfine" + " film" * 30] + [f"text {n}" for n in range(5)]
+    raw = pa.table({"id": [f"r{n:03}" for n in range(5, -1, -1)], "text": texts})
+    pq.write_table(raw, tmp_path / compare.RAW)
+    md5 = hashlib.md5((tmp_path / compare.RAW).read_bytes()).hexdigest()
+    stages = {"raw": {"outs": [{"path": compare.RAW, "md5": md5}]}}
+    compare.add_texts(result, a._replace(revisions=[revisions.Revision("a", "", {}, stages, Path())]))
+    shown = [row["text"] for row in result["changed_predictions"]["shown"]]
+    assert shown[1] == "text 3"
+    assert len(shown[0]) == compare.SHOWN
+    printed = compare.markdown(result)
+    assert "&lt;b&gt;\\| \\[31m fine film" in printed
+    assert "\x1b" not in printed
+
+
+def test_the_positive_label_and_the_order_of_a_run_are_used(tmp_path: Path) -> None:
+    described = {b"labels": json.dumps({"positive": "bad", "order": NAMES}).encode()}
+    plain, marked = (run_of(tmp_path, table(A).replace_schema_metadata(m)) for m in (None, described))
+    assert (plain.known.positive, marked.known.positive) == (1, 0)
+    ones = np.ones((1, 6), np.int32)
+    old, new = (predictions.Side([revision("x")], [r]).metrics(areas=False)(ones) for r in (plain, marked))
+    assert (old["precision"][0], new["recall"][0]) == pytest.approx((2 / 3, 2 / 3))
+    assert new["mean_absolute_error"][0] == pytest.approx(2 / 6)
+    assert "mean_absolute_error" not in old
 
 
 def test_an_error_is_one_line(made: Copy) -> None:
@@ -474,7 +509,7 @@ def test_an_error_is_one_line(made: Copy) -> None:
         ),
         (["main,HEAD", "seed-2"], "main,HEAD: these differ in no seed"),
         (["one", "main", "--resamples", "0"], "--resamples: found 0, expected 1 or more"),
-        (["one", "main", "--rows", "-1"], "--rows: found -1"),
+        (["one", "main", "--flips", "-1"], "--flips: found -1"),
         (["one", "main", "--seed", "-1"], "--seed: found -1"),
     ],
 )

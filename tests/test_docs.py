@@ -45,11 +45,8 @@ def test_the_graph_is_that_of_the_pipeline() -> None:
     graph = re.search(r"```mermaid\n(.*?)```", ARCHITECTURE, re.DOTALL)
     assert graph
     drawn = set(re.findall(r"^    (\w+)\S* --> (\w+)", graph[1], re.MULTILINE))
-    made_by = {
-        name if isinstance(name, str) else next(iter(name)): stage
-        for stage in STAGES
-        for name in pipeline()[stage]["outs"]
-    }
+    # Metrics, which are not in DVC's cache, are read by the report alone and not drawn.
+    made_by = {out: stage for stage in STAGES for out in pipeline()[stage]["outs"] if isinstance(out, str)}
     reads = {
         (made_by[file], stage) for stage in STAGES for file in pipeline()[stage]["deps"] if file in made_by
     }
@@ -62,7 +59,8 @@ def test_every_node_of_the_graph_names_an_output_of_its_stage() -> None:
     nodes = dict(re.findall(r'(\w+)\["<b>\w+</b><br/>(.*?)"\]', ARCHITECTURE))
     assert set(nodes) == set(STAGES)
     for stage, file in nodes.items():
-        assert {file, f"data/{file}"} & set(pipeline()[stage]["outs"]), file
+        outs = pipeline()[stage]["outs"]
+        assert file in outs or f"data/{file}" in outs
 
 
 def test_readme_has_at_most_150_lines() -> None:

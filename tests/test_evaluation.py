@@ -22,6 +22,7 @@ from stages.lib.command import Refusal
 from stages.lib.intervals import mcnemar, wilson
 from stages.lib.params import read_params
 from stages.lib.reviews import Reviews
+from stages.lib.scores import LabelSet
 from stages.lib.tables import table_writer
 from tests.conftest import ROOT
 from tests.test_baselines import reviews_of
@@ -30,7 +31,7 @@ from tests.toys import save_toy_model
 
 
 def test_the_roc_curve_of_two_labels_is_that_of_the_second() -> None:
-    points = evaluation.roc(LABELS, PROBABILITIES, ["bad", "good"])
+    points = evaluation.roc(LABELS, PROBABILITIES, LabelSet(["bad", "good"]))
     assert points[0] == ("good", 0.0, 0.0)
     assert points[-1] == ("good", 1.0, 1.0)
 
@@ -66,14 +67,15 @@ def test_the_metrics_of_each_label_equal_scikit_learn() -> None:
 def evaluated(
     labels: Sequence[int], second: Sequence[float], write_params: Callable[..., Path], **choices: object
 ) -> dict[str, Any]:
-    """The metrics of a model with these probabilities of the second label, beside three random baselines."""
+    """The metrics of a model with these probabilities of the second label, beside random baselines."""
     params = read_params(
         write_params(evaluation={"resamples": 300, **choices}), "evaluation", evaluation.Params
     )
     probabilities = np.stack([1 - np.array(second), np.array(second)], 1)
     random = evaluation.predict(np.full_like(probabilities, 0.5))
     models = {"ensemble": evaluation.predict(probabilities), **dict.fromkeys(evaluation.BASELINES, random)}
-    return evaluation.evaluate(np.array(labels), models, probabilities, ["bad", "good"], params)
+    known = LabelSet(["bad", "good"])
+    return evaluation.evaluate(np.array(labels), models, probabilities, known, params)
 
 
 @pytest.mark.filterwarnings("error")
@@ -118,6 +120,7 @@ def test_every_interval_has_the_path_of_its_metric(write_params: Callable[..., P
     assert set(paths_of(intervals)) <= set(paths_of(result))
     assert {path[-1] for path in without} == {
         "ece_equal_width", "ece_equal_mass", "mcnemar_p", "only_ensemble_right", "only_baseline_right",
+        "best_baseline", "positive",
     }  # fmt: skip
 
 
@@ -163,7 +166,7 @@ def test_each_of_three_labels_has_metrics(write_params: Callable[..., Path]) -> 
     models = {"ensemble": model, **dict.fromkeys(evaluation.BASELINES, model)}
     params = read_params(write_params(evaluation={"resamples": 200}), "evaluation", evaluation.Params)
     labels = draw.integers(0, 2, 50)  # the third label never occurs
-    result = evaluation.evaluate(labels, models, probabilities, ["a", "b", "c"], params)
+    result = evaluation.evaluate(labels, models, probabilities, LabelSet(["a", "b", "c"]), params)
     json.dumps(result, allow_nan=False)
     assert "at_half" not in result
     assert result["labels"]["c"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
@@ -177,15 +180,19 @@ def test_each_of_three_labels_has_metrics(write_params: Callable[..., Path]) -> 
 TRAIN_TEXTS = ["fine", "dull", "fine fine", "dull"] * 2
 TEST_TEXTS = ["fine dull", "", "what is that", "fine", "fine"]
 NUMBERS = {"fine": 2, "dull": 3}
-INPUTS = ("tensors.safetensors", "ensemble.safetensors", "ids.parquet", "raw.parquet")
-OUTPUTS = ("predictions.parquet", "metrics.json", "roc.csv", "confusion.csv", "reliability.csv", "slices.csv")
+INPUTS = ("tensors.safetensors", "labels.json", "ensemble.safetensors", "ids.parquet", "raw.parquet")
+OUTPUTS = (
+    "predictions.parquet", "metrics.json", "roc.csv", "confusion.csv", "reliability.csv", "coverage.csv",
+    "slices.csv",
+)  # fmt: skip
 
 
 def write_inputs(folder: Path, groups: Sequence[str | None] | None = None) -> list[Path]:
-    """All that the stage reads, of eight train and five test reviews, and where it writes."""
+    """All that the stage reads, of eight train, two validation and five test reviews, and where it writes."""
     tensors: dict[str, Any] = {}
-    labels = {"train": [1, 0, 1, 0] * 2, "test": [1, 0, 0, 0, 1]}
-    texts = {"train": TRAIN_TEXTS, "test": TEST_TEXTS}
+    labels = {"train": [1, 0, 1, 0] * 2, "validation": [1, 0], "test": [1, 0, 0, 0, 1]}
+    texts = {"train": TRAIN_TEXTS, "validation": ["fine", "dull"], "test": TEST_TEXTS}
+    (folder / "labels.json").write_text('{"labels": ["bad", "good"]}', encoding="utf-8")
     numbers = {split: [[NUMBERS.get(w, 1) for w in t.split()] for t in ts] for split, ts in texts.items()}
     for split, result in numbers.items():
         part = reviews_of(result, labels[split])
@@ -213,7 +220,7 @@ def test_predictions_have_id_label_probability_and_text_hash(
 ) -> None:
     paths = write_inputs(tmp_path)
     evaluation.main(write_params(evaluation={"resamples": 100}), *paths)
-    table = pd.read_parquet(paths[4])
+    table = pd.read_parquet(paths[5])
     assert list(table) == [
         "id", "label", "predicted", "probability", "probability_bad", "probability_good", "text_hash",
     ]  # fmt: skip
@@ -225,7 +232,7 @@ def test_predictions_have_id_label_probability_and_text_hash(
     assert table["predicted"].tolist() == ["bad", "bad", "bad", "good", "good"]
     assert table["probability"].tolist() == pytest.approx([1 - good[0], 1 - good[1], 1 - good[2], *good[3:]])
     assert table["text_hash"].tolist() == [hashlib.sha256(t.encode()).hexdigest() for t in TEST_TEXTS]
-    metrics = json.loads(paths[5].read_text(encoding="utf-8"))
+    metrics = json.loads(paths[6].read_text(encoding="utf-8"))
     assert {"ensemble", "intervals", *evaluation.BASELINES} <= set(metrics)
     assert metrics["ensemble"]["accuracy"] == 0.6
     assert metrics["at_half"]["accuracy"] == 0.4  # all are predicted good
@@ -250,21 +257,62 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path, write_params: Calla
     paths = write_inputs(tmp_path, ["n", None, "s", "s", "n"])
     params = write_params(evaluation={"resamples": 100})
     evaluation.main(params, *paths)
-    before = [path.read_bytes() for path in paths[4:]]
+    before = [path.read_bytes() for path in paths[5:]]
     evaluation.main(params, *paths)
-    assert [path.read_bytes() for path in paths[4:]] == before
+    assert [path.read_bytes() for path in paths[5:]] == before
 
 
 def test_rows_of_another_corpus_are_refused(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     paths = write_inputs(tmp_path)
-    table = pq.read_table(paths[3])
-    pq.write_table(table.set_column(0, "id", [[name.upper() for name in table["id"].to_pylist()]]), paths[3])
+    table = pq.read_table(paths[4])
+    pq.write_table(table.set_column(0, "id", [[name.upper() for name in table["id"].to_pylist()]]), paths[4])
     with pytest.raises(Refusal, match=r"ids\.parquet: its test rows differ from those of .*raw\.parquet"):
         evaluation.main(write_params(), *paths)
-    assert not paths[4].exists()
+    assert not paths[5].exists()
 
 
 def test_the_stage_imports_neither_torch_nor_scikit_learn() -> None:
     code = "import sys, stages.evaluation; print({'torch', 'sklearn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_the_best_baseline_is_that_with_the_highest_accuracy(write_params: Callable[..., Path]) -> None:
+    result = evaluated([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.2], write_params)
+    assert result["best_baseline"] == evaluation.BASELINES[0]  # all are equal
+    labels = np.array([0, 1, 1, 0])
+    models = {name: evaluation.predict(np.full((4, 2), 0.5)) for name in ("ensemble", *evaluation.BASELINES)}
+    models["tfidf"] = evaluation.predict(np.eye(2)[labels])
+    params = read_params(write_params(evaluation={"resamples": 100}), "evaluation", evaluation.Params)
+    before = models["ensemble"].probabilities
+    result = evaluation.evaluate(labels, models, before, LabelSet(["bad", "good"]), params)
+    assert result["best_baseline"] == "tfidf"
+    assert result["differences"]["tfidf"]["accuracy"] == -0.5
+
+
+def test_an_order_and_a_positive_label_are_used(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+    paths = write_inputs(tmp_path)
+    described = {"labels": ["bad", "good"], "positive": "bad", "order": ["bad", "good"]}
+    (tmp_path / "labels.json").write_text(json.dumps(described), encoding="utf-8")
+    evaluation.main(write_params(evaluation={"resamples": 100}), *paths)
+    metrics = json.loads(paths[6].read_text(encoding="utf-8"))
+    assert metrics["positive"] == "bad"
+    # Labels good bad bad bad good, predicted bad bad bad good good.
+    assert metrics["ensemble"]["recall"] == pytest.approx(2 / 3, abs=1e-6)
+    assert metrics["ensemble"]["mean_absolute_error"] == 0.4
+    interval = metrics["intervals"]["ensemble"]["mean_absolute_error"]
+    assert interval["low"] <= 0.4 <= interval["high"]
+    assert "mean_absolute_error" in metrics["differences"]["majority"]
+    assert set(pd.read_csv(tmp_path / "roc.csv")["label"]) == {"bad"}
+    stored = json.loads(pq.read_schema(paths[5]).metadata[b"labels"])
+    assert stored == {"positive": "bad", "order": ["bad", "good"]}
+
+
+def test_the_coverage_curve_is_written(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+    paths = write_inputs(tmp_path)
+    evaluation.main(write_params(evaluation={"resamples": 100}), *paths)
+    table = pd.read_csv(tmp_path / "coverage.csv")
+    assert list(table.columns) == ["threshold", "coverage", "accuracy", "low", "high", "reviews"]
+    assert table["coverage"].iloc[0] == 1.0
+    assert table["accuracy"].iloc[0] == 0.6
+    assert (table["coverage"].diff().dropna() <= 0).all()

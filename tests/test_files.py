@@ -130,3 +130,9 @@ def test_a_failure_while_writing_csv_keeps_the_old_file(tmp_path: Path) -> None:
         write_csv(path, ["a"], ((1 / n,) for n in (2, 1, 0)))
     assert path.read_text() == "a\n1\n"
     assert listed(tmp_path) == ["a.csv"]
+
+
+def test_the_order_of_keys_is_kept_if_asked(tmp_path: Path) -> None:
+    for sort, expected in ((True, ["a", "b"]), (False, ["b", "a"])):
+        write_json(tmp_path / "x.json", {"b": 1, "a": 2}, sort=sort)
+        assert list(read_json(tmp_path / "x.json")) == expected

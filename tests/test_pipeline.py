@@ -152,11 +152,18 @@ def test_no_metric_has_the_name_of_a_parameter() -> None:
 def test_outputs_are_ignored_by_git_and_metrics_are_not_cached_by_dvc() -> None:
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8")
     for stage in STAGES:
-        for path in files_of(stage, "outs"):
+        for path in (entry for entry in pipeline()[stage]["outs"] if isinstance(entry, str)):
             assert f"/data/*{Path(path).suffix}" in ignored or f"/{path}" in ignored
-        for kind in ("metrics", "plots"):
+        for kind in ("outs", "metrics", "plots"):
             for entry in pipeline()[stage].get(kind, []):
-                assert next(iter(entry.values()))["cache"] is False
+                assert isinstance(entry, str) or next(iter(entry.values()))["cache"] is False
+
+
+def test_dvc_lists_the_headline_metrics_alone() -> None:
+    listed = [path for stage in STAGES for path in files_of(stage, "metrics")]
+    assert listed == ["metrics/report.json"]
+    for stage in STAGES[:-1]:
+        assert f"metrics/{stage}.json" in files_of(stage, "outs")
 
 
 def test_dvc_yaml_uses_no_feature_with_known_bugs() -> None:

@@ -167,6 +167,15 @@ def test_a_maximum_has_no_contributions(tmp_path: Path, monkeypatch: pytest.Monk
 # The sample's test reviews
 
 
+def test_contributions_are_towards_the_predicted_label(project: Path) -> None:
+    answer, other = one("not"), one("not", of="good")
+    assert answer.label == "bad"
+    assert answer.explanation is not None
+    assert other.explanation is not None
+    assert (answer.explanation.label, answer.explanation.logit) == ("bad", -other.explanation.logit)
+    assert answer.explanation.logit > 0
+
+
 def test_the_contributions_of_a_trained_model_sum_to_its_logits(
     sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,9 +187,9 @@ def test_the_contributions_of_a_trained_model_sum_to_its_logits(
         assert why is not None
         assert why.contributions is not None
         assert any(span.end - span.start == 2 for span in why.contributions)
-        assert why.bias + sum(span.value for span in why.contributions) == pytest.approx(
-            float(logit[0]), abs=1e-4
-        )
+        sign = 1 if answer.label == predictor.labels[1] else -1  # the logit is the second label's
+        total = why.bias + sum(span.value for span in why.contributions)
+        assert sign * total == pytest.approx(float(logit[0]), abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", writers.FORMATS)
@@ -390,15 +399,60 @@ def test_unusual_texts_get_predictions(project: Path) -> None:
     assert printed[0]["probability"] == printed[2]["probability"] == printed[5]["probability"]
 
 
-def test_an_existing_column_of_labels_is_kept(project: Path) -> None:
-    Path("r.csv").write_text("text,label\ngood,5\n", encoding="utf-8")
-    with pytest.raises(Refusal, match=r"^r.csv: has a column 'label' already; with --prefix"):
-        predict.main(["--file", "r.csv", "--output", "s.csv"])
-    assert not Path("s.csv").exists()
-    predict.main(["--file", "r.csv", "--output", "s.csv", "--prefix", "predicted_"])
-    header, row = Path("s.csv").read_text(encoding="utf-8").splitlines()
+def test_a_column_of_labels_is_kept_and_scored(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["text,label", "good,good", "not,bad", "film,bad", "good film,", "good,5", "not,5"]
+    Path("r.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    predict.main(["--file", "r.csv", "--output", "s.csv"])
+    header, row, *_ = Path("s.csv").read_text(encoding="utf-8").splitlines()
     assert header == "text,label,predicted_label,predicted_probability"
-    assert row.startswith("good,5,good,0.")
+    assert row.startswith("good,good,good,0.")
+    # Of three labels that the model has, "film" is predicted as good.
+    assert capsys.readouterr().out.splitlines() == [
+        "accuracy 66.7 % (20.8 to 93.9) on 3 rows with a label",
+        "not counted: 2 with another label, such as '5'; the model has ['bad', 'good']",
+    ]
+    with pytest.raises(Refusal, match=r"^s.csv: has a column 'predicted_label' already; with --prefix new_"):
+        predict.main(["--file", "s.csv", "--output", "t.csv"])
+    predict.main(["--file", "s.csv", "--output", "t.csv", "--prefix", "new_"])
+    assert Path("t.csv").read_text(encoding="utf-8").startswith(f"{header},new_label,new_probability\n")
+
+
+def test_the_labels_may_be_in_a_column_of_another_name(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("r.jsonl").write_text('{"label": "good", "is": "good"}\n', encoding="utf-8")
+    predict.main(["--file", "r.jsonl", "--column", "label", "--output", "s.jsonl", "--prefix", "my_"])
+    assert capsys.readouterr().out == ""  # the column is the text
+    predict.main(["--file", "r.jsonl", "--column", "label", "--label", "is", "--output", "s.jsonl"])
+    assert "accuracy 100.0 %" in capsys.readouterr().out
+    with pytest.raises(Refusal, match=r"r.jsonl: no column 'iss'.*did you mean is"):
+        predict.main(["--file", "r.jsonl", "--column", "label", "--label", "iss", "--output", "s.jsonl"])
+
+
+def test_texts_below_a_probability_get_no_label(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sure, unsure = one("good film"), one("film")
+    lowest = unsure.probabilities["good"] + 0.01
+    assert sure.probabilities["good"] > lowest
+    options = ["--abstain", str(lowest), "--contributions", "0"]
+    predict.main([*options, "good film", "film"])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("good\t")
+    assert second == f"abstained\t{unsure.probabilities['good']:.4f}"
+    predict.main([*options, "--json", "film"])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["label"] is None
+    assert printed["probability"] == unsure.probabilities["good"]
+    answer = next(predict.answers(predict.load_predictor(None), ["film"], None, False, lowest))
+    assert predict.as_text(answer, None, False).startswith("abstained (good 0.")
+    Path("r.csv").write_text("text,label\ngood film,good\nfilm,good\n", encoding="utf-8")
+    predict.main(["--file", "r.csv", "--output", "s.csv", *options[:2]])
+    rows_written = list(csv.DictReader(Path("s.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["predicted_label"] for row in rows_written] == ["good", ""]
+    assert rows_written[1]["predicted_probability"].startswith("0.")
+    assert capsys.readouterr().out.splitlines() == [
+        "accuracy 100.0 % (20.7 to 100.0) on 1 rows with a label",
+        "abstained on 1 of 2 rows with a label",
+    ]
 
 
 def test_a_table_is_read_in_batches() -> None:
@@ -490,6 +544,8 @@ def test_values_that_a_format_cannot_store_are_refused(
     [
         (["--of", "fine", "x"], "--of: found 'fine', expected a label: bad, good"),
         (["--contributions", "-1", "x"], "--contributions: found -1"),
+        (["--abstain", "90", "x"], "--abstain: found 90, expected a probability from 0 to 1"),
+        (["--label", "stars", "x"], "--label: needs --file"),
         (["--output", "s.csv", "x"], "--output: needs --file"),
         (["--column", "a"], "--column: needs --file"),
         (["--file", "r.csv", "x"], "--file: .* with text"),

@@ -55,9 +55,9 @@ def run_in(folder: Path) -> Path:
     ngrams.main(choices, *inputs, *at("ngrams.safetensors", "ngrams.json"))
     inputs = at("tensors.safetensors", "labels.json", "classifier.safetensors", "ngrams.safetensors")
     ensemble.main(choices, *inputs, *at("ensemble.safetensors", "ensemble.json"))
-    inputs = at("tensors.safetensors", "ensemble.safetensors", "ids.parquet", "raw.parquet")
+    inputs = at("tensors.safetensors", "labels.json", "ensemble.safetensors", "ids.parquet", "raw.parquet")
     outputs = at("predictions.parquet", "evaluation.json", "roc.csv", "confusion.csv")
-    evaluation.main(choices, *inputs, *outputs, *at("reliability.csv", "slices.csv"))
+    evaluation.main(choices, *inputs, *outputs, *at("reliability.csv", "coverage.csv", "slices.csv"))
     return folder
 
 

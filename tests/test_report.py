@@ -35,6 +35,10 @@ def test_unknown_words_are_marked(tmp_path: Path, write_params: Callable[..., Pa
     html = page(paths, write_params())
     assert '<th>films<span class="span">unknown, by its character n-grams</span></th>' in html
     assert "<th>film</th>" in html
+    assert "trained on 40,917 words of text" in html
+    facts = json.loads((paths[0] / "agreement.json").read_text(encoding="utf-8"))
+    write_json(paths[0] / "agreement.json", facts | {"enough_text": True})
+    assert "words of text" not in page(paths, write_params())
 
 
 def evaluation_facts() -> dict[str, Any]:
@@ -44,6 +48,8 @@ def evaluation_facts() -> dict[str, Any]:
     errors = dict.fromkeys(["ece_equal_width", "ece_equal_mass"], 0.03)
     alone = {"mcnemar_p": 0.25, "only_ensemble_right": 1201, "only_baseline_right": 7}
     found = {
+        "best_baseline": "nbsvm",
+        "positive": "good",
         **dict.fromkeys(report.MODELS, figures),
         "at_half": {"accuracy": 0.375, "f1": 0.5},
         "differences": {"nbsvm": {"accuracy": -0.125, "log_loss": 0.5, **alone}},
@@ -93,7 +99,11 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
         "vocabulary": {"words": 4, "coverage": dict.fromkeys(splits, 0.9)},
         "tensors": {"width": 4, "truncated": dict.fromkeys(splits, 0.0)},
         "projection": {"explained": {"x": 0.5, "y": 0.25, "z": 0.125}},
-        "agreement": {"wordsets": {"simlex": {"spearman": 0.25, "pairs": 1204, "covered": 0.5}}},
+        "agreement": {
+            "enough_text": False,
+            "words_of_text": 40917,
+            "wordsets": {"simlex": {"spearman": 0.25, "pairs": 1204, "covered": 0.5}},
+        },
         "ngrams": {"rows": 1205, "validation": {"accuracy": 0.7}},
         "classifier": {"best_epoch": 2, "validation": {"accuracy": 0.6}},
         "ensemble": ENSEMBLE,
@@ -146,6 +156,7 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
         metrics,
         folder / "raw.parquet",
         *(folder / n for n in names),
+        folder / "metrics/report.json",
         folder / "r.html",
     ]
 
@@ -201,7 +212,7 @@ def metrics_part(html: str) -> str:
 
 def test_metrics_are_shown_with_their_intervals(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     text = metrics_part(page(write_inputs(tmp_path, ["bad", "good"], "film", "text"), write_params()))
-    assert "accuracy " + "0.5000 0.4321 to 0.5678 " * 4 + "precision" in text
+    assert "accuracy " + "0.5000 0.4321 to 0.5678 " * 5 + "precision" in text
     assert "NBSVM -0.1250 +0.4321 to +0.5678 +0.5000 +0.4321 to +0.5678 1,201 7 0.2500" in text
     assert "10,000 bootstrap resamples" in text
     assert "1.250" in text
@@ -245,6 +256,32 @@ def test_three_labels_have_one_row_each(tmp_path: Path, write_params: Callable[.
     assert "mean weighted by reviews 0.2500 0.2500 0.2500" in text
 
 
+def test_the_headline_is_written_and_said(
+    tmp_path: Path, write_params: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = write_inputs(tmp_path, ["bad", "good"], "film", "a dull film")
+    page(paths, write_params())
+    listed = json.loads(paths[-2].read_text(encoding="utf-8"))
+    assert list(listed)[:3] == ["accuracy", "acc_low", "acc_high"]
+    assert (listed["accuracy"], listed["acc_low"], listed["lead"]) == (0.5, 0.4321, -0.125)
+    printed = capsys.readouterr().out
+    assert printed.startswith(
+        "accuracy 50.0 % (43.2 to 56.8) on 3 test reviews; lead over the best baseline, NBSVM"
+    )
+    assert printed.endswith(f"Report: {paths[-1]}\n")
+    assert printed.count("\n") == 1
+
+
+def test_distances_on_a_scale_are_shown(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+    paths = write_inputs(tmp_path, ["bad", "good"], "film", "text")
+    assert "mean absolute error" in metrics_part(page(paths, write_params()))
+    facts = evaluation_facts()
+    for model in report.MODELS:
+        facts[model] = {"accuracy": 0.5}
+    write_json(paths[0] / "evaluation.json", facts)
+    assert "mean absolute error" not in metrics_part(page(paths, write_params()))
+
+
 def test_the_same_inputs_give_the_same_page(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     paths = write_inputs(tmp_path, ["bad", "good"], "film", "a dull film")
     assert page(paths, write_params()) == page(paths, write_params())
@@ -268,9 +305,9 @@ def test_mistakes_are_ordered_by_probability(tmp_path: Path) -> None:
     assert report.worst_mistakes(predictions, 0, raw) == []
 
 
-def test_a_review_is_explained_for_the_second_label_or_the_predicted_one(tmp_path: Path) -> None:
+def test_a_mistake_is_explained_for_the_predicted_label(tmp_path: Path) -> None:
     words = ["<pad>", "<unk>", "film", "good", "and"]
-    for labels, expected in ((["bad", "good"], "good"), (["bad", "fair", "good"], "fair")):
+    for labels, expected in ((["bad", "good"], "bad"), (["bad", "fair", "good"], "fair")):
         write_model(tmp_path, labels, words)
         names = ("tokeniser.json", "vocabulary.parquet", "ensemble.safetensors")
         predictor = Predictor.load(*(tmp_path / name for name in names))

@@ -11,7 +11,14 @@ from sklearn import metrics as sk
 from stages.lib.arrays import Float64, Int32, Int64
 from stages.lib.intervals import resamples
 from stages.lib.model import decide
-from stages.lib.scores import area_under_curves, on_all_documents, roc_points, weighted_metrics
+from stages.lib.scores import (
+    LabelSet,
+    area_under_curves,
+    on_all_documents,
+    ordinal_metrics,
+    roc_points,
+    weighted_metrics,
+)
 
 LABELS = np.array([0, 0, 0, 1, 1, 1])
 SECOND = np.array([0.1, 0.4, 0.6, 0.8, 0.9, 0.3])
@@ -178,3 +185,42 @@ def test_a_long_roc_curve_is_thinned_out_and_keeps_its_ends() -> None:
     points = roc_points(draw.random(5000) < 0.5, draw.random(5000), 200)
     assert len(points) <= 200
     assert (points[0], points[-1]) == ((0.0, 0.0), (1.0, 1.0))
+
+
+@given(rows=ROWS)
+@settings(deadline=None, max_examples=100)
+@pytest.mark.filterwarnings("ignore")
+def test_ordinal_metrics_equal_scikit_learn(rows: list[tuple[int, list[int], int]]) -> None:
+    y_true, _, predicted, weights = arrays(rows)
+    result = {name: value[0] for name, value in ordinal_metrics(y_true, predicted)(weights).items()}
+    drawn, apart = weights[0], np.abs(y_true - predicted)
+    kappa = sk.cohen_kappa_score(
+        y_true, predicted, weights="quadratic", sample_weight=drawn, labels=np.arange(4)
+    )
+    assert result == pytest.approx(
+        {
+            "mean_absolute_error": sk.mean_absolute_error(y_true, predicted, sample_weight=drawn),
+            "within_one": np.average(apart <= 1, weights=drawn),
+            "quadratic_kappa": 0.0 if np.isnan(kappa) else kappa,
+        },
+        abs=1e-9,
+    )
+
+
+def test_the_positive_label_may_be_the_first() -> None:
+    predicted = (SECOND > 0.5).astype(int)
+    metrics = LabelSet.of(["Happy", "sad"], "Happy", None).metrics(LABELS, PROBABILITIES, predicted)
+    result = on_all_documents(metrics, len(LABELS))
+    assert result["f1"] == pytest.approx(sk.f1_score(LABELS, predicted, pos_label=0))
+    assert result["recall"] == pytest.approx(sk.recall_score(LABELS, predicted, pos_label=0))
+    assert result["pr_auc"] == pytest.approx(sk.average_precision_score(LABELS == 0, 1 - SECOND))
+    assert "within_one" not in result
+
+
+def test_labels_with_an_order_are_ranked_by_it() -> None:
+    names, order = ["high", "low", "middle"], ["low", "middle", "high"]
+    known = LabelSet.of(names, None, order)
+    probabilities = np.eye(3)[[1, 0]]
+    result = on_all_documents(known.metrics(np.array([2, 1]), probabilities, np.array([1, 0])), 2)
+    assert result["mean_absolute_error"] == 1.5  # middle as low, low as high
+    assert result["within_one"] == 0.5

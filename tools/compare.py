@@ -1,6 +1,7 @@
 """Compares two runs on the same test reviews: is the difference more than chance?
 
     python -m tools.compare REV_A REV_B
+    python -m tools.compare main workspace --flips 30
     python -m tools.compare main workspace --format json --output compare.json
     python -m tools.compare seed-1,seed-2,seed-3 wide-1,wide-2,wide-3
 
@@ -8,7 +9,8 @@ A REV is a commit, branch or tag of git, the name of an experiment, or `workspac
 out (tools/revisions.py). For each metric, the values of A and B, their difference and its 95 % interval are
 printed; both runs are measured on the same bootstrap resamples of the test rows (Efron and Tibshirani 1993,
 "An Introduction to the Bootstrap"). McNemar's exact test compares the rows that only one of them predicts
-correctly. Then follow the parameters that differ, and the rows with different predictions.
+correctly. Then follow the parameters that differ, and the reviews with different predictions: --flips of
+them, with the start of their texts.
 
 Both must have the same test rows: the same ids, labels and texts, in any order. Otherwise the difference is
 reported and nothing is compared.
@@ -35,10 +37,13 @@ from stages.lib.intervals import LEVEL, Interval, bootstrap, mcnemar
 from stages.lib.markdown import cell, table
 from stages.lib.progress import progress
 from stages.lib.scores import RANKED, on_all_documents
+from stages.lib.texts import texts_of
 from tools.predictions import PREDICTIONS, Side, check_rows, side
 from tools.revisions import differing, flat
 
-LOWER = ("log_loss", "brier")  # metrics for which lower is better
+LOWER = ("log_loss", "brier", "mean_absolute_error")  # metrics for which lower is better
+RAW = "data/raw.parquet"
+SHOWN = 80  # characters of a text
 
 
 def compare(a: Side, b: Side, resamples: int, seed: int, shown: int) -> dict[str, Any]:
@@ -155,6 +160,27 @@ def changed_predictions(a: Side, b: Side, shown: int) -> dict[str, Any]:
     }
 
 
+def add_texts(result: dict[str, Any], a: Side) -> None:
+    """Adds the start of its text to each changed row that is shown, if A's texts are still in DVC's cache."""
+    shown = result["changed_predictions"]["shown"]
+    try:
+        texts = texts_of(a.revisions[0].file(RAW), [row["id"] for row in shown])
+    except Refusal:  # a comparison needs the predictions only
+        return
+    for row in shown:
+        row["text"] = shortened(texts[row["id"]])
+
+
+def shortened(text: str) -> str:
+    """The start of a text, on one line.
+
+    >>> shortened("a" * 99)[-3:], shortened(" a \\n b ")
+    ('aa…', 'a b')
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN else line[: SHOWN - 1] + "…"
+
+
 def markdown(result: dict[str, Any]) -> str:
     """The result of `compare` as Markdown."""
     several = len(result["a"]) > 1 or len(result["b"]) > 1
@@ -168,7 +194,7 @@ def markdown(result: dict[str, Any]) -> str:
         cells += [f"{min(r):.4f} to {max(r):.4f}" for r in (row["a_runs"], row["b_runs"])] if several else []
         rows.append(cells)
     parts.append(table(header, rows))
-    parts.append(f"For {' and '.join(LOWER)}, lower is better.")
+    parts.append(f"For {' and '.join(name for name in LOWER if name in result['metrics'])}, lower is better.")
     if test := result.get("mcnemar"):
         parts.append(
             f"Rows that only A predicts correctly: {test['only_a_right']:,}; only B: "
@@ -220,9 +246,10 @@ def changes_section(result: dict[str, Any]) -> list[str]:
     rows = [
         [cell(row["id"]), cell(row["label"])]
         + [text for one in "ab" for text in (cell(row[one]["predicted"]), f"{row[one]['probability']:.3f}")]
+        + ([cell(row["text"])] if "text" in row else [])
         for row in result["shown"]
     ]
-    header = ["id", "label", "A predicts", "probability", "B predicts", "probability"]
+    header = ["id", "label", "A predicts", "probability", "B predicts", "probability", "text"][: len(rows[0])]
     if len(rows) < result["rows"]:
         count += f" Shown are the {len(rows):,} whose probabilities changed most:"
     return ["## Changed predictions", count, table(header, rows)]
@@ -260,17 +287,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("b", metavar="REV_B")
     parser.add_argument("--resamples", type=int, default=10_000, help="bootstrap resamples (10000)")
     parser.add_argument("--seed", type=int, default=1, help="of the resamples (1)")
-    parser.add_argument("--rows", type=int, default=10, help="changed rows that are printed (10)")
+    parser.add_argument("--flips", type=int, default=10, help="changed predictions that are printed (10)")
     parser.add_argument("--format", choices=["markdown", "json"], default="markdown")
     parser.add_argument("--output", type=Path, metavar="FILE", help="instead of printing it")
     options = parser.parse_args(arguments)
-    for name, lowest in (("resamples", 1), ("seed", 0), ("rows", 0)):
+    for name, lowest in (("resamples", 1), ("seed", 0), ("flips", 0)):
         if (value := getattr(options, name)) < lowest:
             raise Refusal(f"--{name}: found {value}, expected {lowest} or more")
     a, b = side(options.a.split(",")), side(options.b.split(","))
     names = [revision.name for revision in (*a.revisions, *b.revisions)]
     check_rows(list(zip(names, (*a.runs, *b.runs), strict=True)))
-    result = compare(a, b, options.resamples, options.seed, options.rows)
+    result = compare(a, b, options.resamples, options.seed, options.flips)
+    add_texts(result, a)
     text = markdown(result)
     if options.format == "json":
         text = json.dumps(result, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -5,25 +5,33 @@
 It is a group of packages that `make` leaves out.
 """
 
+import argparse
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 
-def packages(extra: str) -> list[str]:
-    """The requirements of a dependency group in pyproject.toml."""
+def extras() -> dict[str, list[str]]:
+    """The dependency groups in pyproject.toml and their requirements."""
     content = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
-    requirements: list[str] = content["dependency-groups"][extra]
-    return requirements
+    by_name: dict[str, list[str]] = content["dependency-groups"]
+    return by_name
 
 
-def main(extra: str) -> None:
-    """Installs. Exits as pip does."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Installs. Exits as pip does, or with 2 if there is no such extra."""
+    known = extras()
+    parser = argparse.ArgumentParser(
+        "python -m tools.extra", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("extra", choices=sorted(known))
+    extra = parser.parse_args(arguments).extra
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    done = subprocess.run([*pip, "--constraint", "requirements.lock", *packages(extra)], check=False)
+    done = subprocess.run([*pip, "--constraint", "requirements.lock", *known[extra]], check=False)
     sys.exit(done.returncode)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

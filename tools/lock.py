@@ -10,6 +10,7 @@ requirements-cuda.lock does the same for the CUDA libraries that torch's wheels 
 They are several gigabytes, and a CPU build of torch does not need them, hence a file of their own.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -143,6 +144,20 @@ def write(path: Path, header: str, entries: Iterable[str]) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def parse(arguments: Sequence[str]) -> list[str]:
+    """The index and the files. Raises Refusal unless the index is a URL."""
+    parser = argparse.ArgumentParser(
+        "python -m tools.lock", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("index", nargs="?", metavar="URL", help="a package index with the simple API")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="of packages that the index does not have")
+    options = parser.parse_args(arguments)
+    if not re.match("https?://", options.index or ""):
+        given = "nothing" if options.index is None else repr(options.index)
+        raise Refusal(f"found {given}, expected the URL of a package index: make lock INDEX=URL")
+    return [options.index, *options.files]
+
+
 def main(index: str, *files: str) -> None:
     """Installs, and writes both lock files. requirements-cuda.lock is only written on Linux."""
     subprocess.run([*PIP, "install", "--quiet", *requirements()], check=True)
@@ -163,6 +178,4 @@ def main(index: str, *files: str) -> None:
 
 if __name__ == "__main__":
     with exit_on_refusal("lock"):
-        if len(sys.argv) < 2:
-            raise Refusal("usage: make lock INDEX=URL, a package index with the simple API")
-        main(*sys.argv[1:])
+        main(*parse(sys.argv[1:]))

@@ -3,6 +3,7 @@
     python -m tools.predict "A lovely film, but too long."
     python -m tools.predict < lines.txt
     python -m tools.predict --json --rev my-experiment "A lovely film."
+    python -m tools.predict --abstain 0.9 "A lovely film, but too long."
     python -m tools.predict --file reviews.csv --column text --output scored.csv
 
 Each text, or each line of standard input, gets a label, its probability, and the contributions of its words
@@ -10,12 +11,18 @@ and n-grams to the logit. The model is additive, so the bias and all contributio
 
     logit = bias + the sum of the contributions          probability = sigmoid(logit / temperature)
 
-With two labels the logit is the second one's: a positive contribution is evidence for it, a negative one
-for the first label. With more labels it is that of the predicted label, and the probability is a softmax.
---of names another label. A terminal shows the words in green and red, unless NO_COLOR is set.
+The logit is that of the predicted label: a positive contribution is evidence for it, a negative one against
+it. With more than two labels the probability is a softmax. --of names another label. A terminal shows the
+words in green and red, unless NO_COLOR is set.
 
 --file reads .csv, .tsv, .jsonl or .parquet of any length, and writes --output in any of these formats: the
-same columns, and the columns label and probability (of that label).
+same columns, and the columns label and probability (of that label). If the table has a column label already
+(--label names another), it is kept as the right answer: the new columns are predicted_label and
+predicted_probability, and the accuracy is printed.
+
+--abstain P gives no label to a text whose probability is below P: "abstained", null in JSON, an empty cell in
+a table. metrics/evaluation_coverage.csv has the share of test reviews that are answered, and the accuracy on
+them.
 
 --rev uses the model of a commit, a branch, a tag or an experiment, without checking it out. By default the
 model is that of the last run in this folder.
@@ -32,6 +39,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from stages.lib import rows
 from stages.lib.command import Refusal, exit_on_refusal
+from stages.lib.intervals import wilson
 from stages.lib.progress import progress
 from stages.lib.startup import block_pandas
 from stages.lib.tables import open_table
@@ -45,6 +53,7 @@ if TYPE_CHECKING:
 
 FILES = ("tokeniser.json", "vocabulary.parquet", "ensemble.safetensors")  # in data/
 ADDED = ("label", "probability")  # columns
+ABSTAINED = "abstained"
 ROWS, CHARACTERS = 4096, 1 << 22  # reviews, and their characters, scored at a time
 CHUNK = 1 << 16  # bytes of standard input
 STRONGEST = 8  # contributions that are printed
@@ -56,9 +65,15 @@ GREEN, RED, BOLD, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[1m", "\x1b[0m"
 class Answer(NamedTuple):
     """The prediction for a text."""
 
-    label: str
+    label: str  # the predicted one
     probabilities: dict[str, float]  # of every label
     explanation: "Explanation | None"
+    abstained: bool = False  # whether its probability is below --abstain
+
+    @property
+    def shown(self) -> str:
+        """What is printed as the label."""
+        return ABSTAINED if self.abstained else self.label
 
 
 class Batch(NamedTuple):
@@ -87,21 +102,24 @@ def load_predictor(revision: str | None) -> "Predictor":
         raise Refusal(f"{revision}: {refusal}" if revision else str(refusal)) from None
 
 
-def answers(predictor: "Predictor", texts: Sequence[str], of: str | None, explain: bool) -> Iterator[Answer]:
+def answers(
+    predictor: "Predictor", texts: Sequence[str], of: str | None, explain: bool, abstain: float = 0.0
+) -> Iterator[Answer]:
     """The prediction for each text, explained in terms of the label `of` if `explain`."""
     probabilities = predictor.probabilities(texts)
     predicted = predictor.model.predicted(probabilities)
     number = None if of is None else predictor.labels.index(of)
     explanations = predictor.explain_all(texts, number) if explain else [None] * len(texts)
     for label, row, explanation in zip(predicted.tolist(), probabilities.tolist(), explanations, strict=True):
-        yield Answer(predictor.labels[label], dict(zip(predictor.labels, row, strict=True)), explanation)
+        by_label = dict(zip(predictor.labels, row, strict=True))
+        yield Answer(predictor.labels[label], by_label, explanation, row[label] < abstain)
 
 
 def as_json(text: str, answer: Answer, count: int | None) -> str:
     """An answer as one line of JSON, with the `count` strongest contributions, or all."""
     fields: dict[str, Any] = {
         "text": readable(text),
-        "label": answer.label,
+        "label": None if answer.abstained else answer.label,
         "probability": answer.probabilities[answer.label],
         "probabilities": answer.probabilities,
     }
@@ -121,7 +139,7 @@ def as_json(text: str, answer: Answer, count: int | None) -> str:
 
 def as_line(answer: Answer, count: int | None) -> str:
     """An answer as one line of three columns: label, probability, strongest contributions."""
-    cells = [answer.label, f"{answer.probabilities[answer.label]:.4f}"]
+    cells = [answer.shown, f"{answer.probabilities[answer.label]:.4f}"]
     if answer.explanation:
         shown = strongest(answer.explanation, count)
         cells.append("  ".join(f"{contribution.value:+.3f} {contribution.text}" for contribution in shown))
@@ -135,7 +153,10 @@ def strongest(explanation: "Explanation", count: int | None) -> list["Contributi
 
 def as_text(answer: Answer, count: int | None, colour: bool) -> str:
     """An answer for a terminal: the text in the colours of its contributions, and the strongest of these."""
-    lines = [painted(f"{answer.label} {answer.probabilities[answer.label]:.4f}", BOLD, colour)]
+    probability = f"{answer.probabilities[answer.label]:.4f}"
+    if answer.abstained:
+        probability = f"({answer.label} {probability})"
+    lines = [painted(f"{answer.shown} {probability}", BOLD, colour)]
     if explanation := answer.explanation:
         every = explanation.contributions
         if colour and every and len(explanation.tokens) <= REPEATED:
@@ -230,53 +251,113 @@ def batches_of(table: Iterable[rows.Row], column: str, where: str) -> Iterator[B
         yield Batch(batch, texts)
 
 
+class Tally:
+    """How many predictions for rows with a known label are right."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels = labels
+        self.rows = self.answered = self.right = 0
+        self.unknown: dict[str, int] = {}  # labels that the model does not have, and how often they occur
+
+    def add(self, label: object, predicted: object) -> None:
+        """Counts a row; `predicted` is None if the model abstained. A row without a label is not counted."""
+        name = "" if label is None else str(label)
+        if name in self.labels:
+            self.rows += 1
+            self.answered += predicted is not None
+            self.right += predicted == name
+        elif name:
+            self.unknown[name] = self.unknown.get(name, 0) + 1
+
+    def lines(self) -> Iterator[str]:
+        """The accuracy with its interval, and what was not counted."""
+        if self.answered:
+            low, high = (100 * end for end in wilson(self.right, self.answered))
+            yield (
+                f"accuracy {100 * self.right / self.answered:.1f} % ({low:.1f} to {high:.1f}) "
+                f"on {self.answered:,} rows with a label"
+            )
+        if self.answered < self.rows:
+            yield f"abstained on {self.rows - self.answered:,} of {self.rows:,} rows with a label"
+        if self.unknown:
+            name = max(self.unknown, key=lambda name: (self.unknown[name], name))
+            count = sum(self.unknown.values())
+            other = f"{count:,} with another label, such as {name[:40]!r}"
+            yield f"not counted: {other}; the model has {self.labels}"
+
+
 def scored(
-    predictor: "Predictor", batches: Iterable[Batch], names: Sequence[str]
+    predictor: "Predictor", batches: Iterable[Batch], names: Sequence[str], abstain: float
 ) -> Iterator[list[rows.Row]]:
-    """Rows with their label and its probability in columns of these names."""
+    """Rows with their label, None below the probability `abstain`, and its probability in columns of these
+    names."""
     from stages.lib.parallel import map_ahead
 
     def score(batch: Batch) -> list[rows.Row]:
-        probabilities = predictor.model.probabilities(predictor.score(predictor.encode(batch.texts)))
+        probabilities = predictor.probabilities(batch.texts)
         predicted = predictor.model.predicted(probabilities).tolist()
         for row, label, values in zip(batch.rows, predicted, probabilities.tolist(), strict=True):
-            row[names[0]], row[names[1]] = predictor.labels[label], values[label]
+            row[names[0]] = predictor.labels[label] if values[label] >= abstain else None
+            row[names[1]] = values[label]
         return batch.rows
 
     yield from map_ahead(score, batches)
 
 
-def score_file(
-    load: Callable[[], "Predictor"], file: Path, column: str, output: Path, names: Sequence[str]
-) -> None:
-    """Writes the rows of a file with the label and the probability of the text in a column.
+def label_column(options: argparse.Namespace, row: rows.Row) -> str | None:
+    """The column with the right labels, if the table, with this first row, has one. Raises Refusal if it
+    has not the one that was named."""
+    if options.label is not None:
+        rows.require([options.label], row, str(options.file))
+        return str(options.label)
+    return "label" if "label" in row and options.column != "label" else None
 
-    Raises Refusal if the file has no such column, or has one of `names` already.
+
+def columns_to_add(options: argparse.Namespace, row: rows.Row) -> list[str]:
+    """The names of the added columns. Raises Refusal if the table has one already."""
+    prefix = options.prefix
+    if prefix is None:
+        prefix = "predicted_" if label_column(options, row) is not None else ""
+    names = [f"{prefix}{name}" for name in ADDED]
+    if existing := [name for name in names if name in row]:
+        raise Refusal(
+            f"{options.file}: has a column {existing[0]!r} already; with --prefix new_ it is kept, and the "
+            f"added one is new_{existing[0].removeprefix(prefix)}"
+        )
+    return names
+
+
+def score_file(load: Callable[[], "Predictor"], options: argparse.Namespace) -> None:
+    """Writes the rows of a file with the label and the probability of the text in a column, and prints the
+    accuracy if the file has labels.
+
+    Raises Refusal if the file has no such column, or has one of the added columns already.
     """
     import pyarrow as pa
 
-    where = str(file)
-    schema = None
-    if format_of(file, "--file") == "parquet":
-        with open_table(file) as table:
-            schema = table.schema_arrow
-        for name, kind in zip(names, (pa.string(), pa.float64()), strict=True):
-            schema = schema.append(pa.field(name, kind))
+    file, column, where = options.file, options.column, str(options.file)
     with file.open("rb") as opened, progress("predict", "reviews") as bar:
         batches = batches_of(rows.read(opened, file.name, where), column, where)
         first = next(batches, None)
         if first is None:
             raise Refusal(f"{file}: found a header and no reviews")
-        if existing := [name for name in names if name in first.rows[0]]:
-            raise Refusal(
-                f"{file}: has a column {existing[0]!r} already; with --prefix predicted_ it is kept, and the "
-                f"new one is predicted_{existing[0]}"
-            )
-
-        with writer(output, schema) as write:
-            for batch in scored(load(), chain([first], batches), names):
+        names, labels = columns_to_add(options, first.rows[0]), label_column(options, first.rows[0])
+        schema = None
+        if format_of(file, "--file") == "parquet":
+            with open_table(file) as table:
+                schema = table.schema_arrow
+            for name, kind in zip(names, (pa.string(), pa.float64()), strict=True):
+                schema = schema.append(pa.field(name, kind))
+        predictor = load()
+        tally = Tally(predictor.labels)
+        with writer(options.output, schema) as write:
+            for batch in scored(predictor, chain([first], batches), names, options.abstain):
+                for row in batch:
+                    tally.add(None if labels is None else row.get(labels), row[names[0]])
                 write(batch)
                 bar.update(len(batch))
+    for line in tally.lines():
+        print(line)
 
 
 def answer_all(predictor: "Predictor", options: argparse.Namespace) -> None:
@@ -289,7 +370,8 @@ def answer_all(predictor: "Predictor", options: argparse.Namespace) -> None:
         print("one review per line; Ctrl-D to end", file=sys.stderr)
     count = options.contributions
     for texts in [options.text] if options.text else lines_of(sys.stdin.buffer):
-        for text, answer in zip(texts, answers(predictor, texts, options.of, count != 0), strict=True):
+        answered = answers(predictor, texts, options.of, count != 0, options.abstain)
+        for text, answer in zip(texts, answered, strict=True):
             if options.json:
                 print(as_json(text, answer, count))
             elif terminal:
@@ -308,7 +390,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--file", type=Path, help="a table of reviews")
     parser.add_argument("--column", help="the column of the table with the reviews (default: text)")
     parser.add_argument("--output", type=Path, help="the table with labels to write")
-    parser.add_argument("--prefix", help="of the added columns, if the table has columns of that name")
+    parser.add_argument("--label", help="the column with the right labels, to score (default: label)")
+    parser.add_argument("--prefix", help="of the added columns (default: none, or predicted_ beside labels)")
+    parser.add_argument(
+        "--abstain", type=float, default=0.0, metavar="P", help="give no label if its probability is below P"
+    )
     parser.add_argument("--rev", help="whose model: a commit, branch, tag or experiment")
     parser.add_argument("--json", action="store_true", help="one line of JSON per review")
     parser.add_argument(
@@ -323,8 +409,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = build_parser().parse_args(arguments)
     if options.contributions is not None and options.contributions < 0:
         raise Refusal(f"--contributions: found {options.contributions}, expected 0 or more")
+    if not 0 <= options.abstain <= 1:
+        raise Refusal(f"--abstain: found {options.abstain:g}, expected a probability from 0 to 1")
     if options.file is None:
-        if extra := [name for name in ("column", "output", "prefix") if getattr(options, name) is not None]:
+        of_tables = ("column", "output", "prefix", "label")
+        if extra := [name for name in of_tables if getattr(options, name) is not None]:
             raise Refusal(f"--{extra[0]}: needs --file")
         return options
     if extra := [name for name in ("text", "json", "contributions", "of") if getattr(options, name)]:
@@ -335,6 +424,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     format_of(options.output, "--output")
     if options.output.resolve() == options.file.resolve():
         raise Refusal(f"--output: {options.output} is the input file; name another")
+    options.column = "text" if options.column is None else options.column
     return options
 
 
@@ -344,9 +434,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.file is None:
         answer_all(load_predictor(options.rev), options)
     else:
-        names = [f"{options.prefix or ''}{name}" for name in ADDED]
-        column = "text" if options.column is None else options.column
-        score_file(lambda: load_predictor(options.rev), options.file, column, options.output, names)
+        score_file(lambda: load_predictor(options.rev), options)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The predictions of one run, or of several that differ in their seeds, on the same test rows."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import pyarrow as pa
 from stages.lib.arrays import Float64, Int32, Int64
 from stages.lib.command import Refusal
 from stages.lib.intervals import Metrics
-from stages.lib.scores import weighted_metrics
+from stages.lib.scores import LabelSet
 from stages.lib.tables import open_table
 from tools.revisions import Revision, differing, find, flat
 
@@ -29,6 +30,7 @@ class Predictions(NamedTuple):
     labels: Int64  # (N,) label numbers
     predicted: Int64  # (N,)
     probabilities: Float64  # (N, L)
+    known: LabelSet  # the positive label and the order, which older runs do not name
 
 
 class Side(NamedTuple):
@@ -39,7 +41,9 @@ class Side(NamedTuple):
 
     def metrics(self, areas: bool) -> Metrics[str]:
         """The mean of the runs' metrics as a function of weights (Q, N)."""
-        of_runs = [weighted_metrics(run.labels, run.probabilities, run.predicted, areas) for run in self.runs]
+        of_runs = [
+            run.known.metrics(run.labels, run.probabilities, run.predicted, areas) for run in self.runs
+        ]
 
         def means(weights: Int32) -> dict[str, Float64]:
             values = [metrics(weights) for metrics in of_runs]
@@ -65,6 +69,7 @@ def read(path: Path, where: str) -> Predictions:
     """A run's data/predictions.parquet. Raises Refusal, with `where`, on any other table."""
     with open_table(path) as file:
         rows: pa.Table = file.read()
+        described = json.loads((file.schema_arrow.metadata or {}).get(b"labels", "{}"))
     if missing := [name for name in COLUMNS if name not in rows.column_names]:
         raise Refusal(f"{where}: {PREDICTIONS} has no column {missing[0]!r}; run `dvc repro`")
     rows = rows.sort_by("id")
@@ -83,6 +88,7 @@ def read(path: Path, where: str) -> Predictions:
         np.array([number[name] for name in labels]),
         np.array([number[name] for name in predicted]),
         np.column_stack([rows[PROBABILITY + name].to_numpy() for name in names]).astype(np.float64),
+        LabelSet.of(names, described.get("positive"), described.get("order")),
     )
 
 

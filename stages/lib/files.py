@@ -30,9 +30,10 @@ def work_folder() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")) / ".work"
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes JSON with sorted keys and rounded numbers. Raises ValueError on NaN or infinity."""
-    text = json.dumps(rounded(content), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+def write_json(path: Path, content: Mapping[str, Any], sort: bool = True) -> None:
+    """Writes JSON with rounded numbers and, unless `sort` is false, sorted keys. Raises ValueError on NaN or
+    infinity."""
+    text = json.dumps(rounded(content), sort_keys=sort, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 

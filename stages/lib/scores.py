@@ -3,8 +3,8 @@
 Reference: `sklearn.metrics`. Test: tests/test_scores.py, test_weighted_metrics_equal_scikit_learn.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,43 @@ from stages.lib.intervals import Metrics
 RANKED = 10  # up to this many labels, the areas under the curves are bootstrapped; each takes a second
 
 
+class LabelSet(NamedTuple):
+    """The labels of a corpus."""
+
+    names: list[str]  # L of them
+    positive: int = 1  # of two labels, the one whose precision, recall and F1 are reported
+    ranks: Int64 | None = None  # (L,) the position of each in their order, if they have one
+
+    @classmethod
+    def of(cls, names: Sequence[str], positive: str | None, order: Sequence[str] | None) -> "LabelSet":
+        """The labels, from the fields of data/labels.json.
+
+        >>> LabelSet.of(["bad", "good", "so-so"], None, ["bad", "so-so", "good"])
+        LabelSet(names=['bad', 'good', 'so-so'], positive=1, ranks=array([0, 2, 1]))
+        """
+        ranks = None if order is None else np.array([order.index(name) for name in names], np.int64)
+        return cls(list(names), names.index(positive) if positive is not None else 1, ranks)
+
+    def metrics(
+        self, labels: Int64, probabilities: Float64, predicted: Int64, areas: bool = True
+    ) -> Metrics[str]:
+        """`weighted_metrics` for these labels, with `ordinal_metrics` if they have an order."""
+        plain = weighted_metrics(labels, probabilities, predicted, areas, self.positive)
+        if self.ranks is None:
+            return plain
+        ordinal = ordinal_metrics(self.ranks[labels], self.ranks[predicted])
+        return lambda weights: plain(weights) | ordinal(weights)
+
+
 def weighted_metrics(
-    labels: Int64, probabilities: Float64, predicted: Int64, areas: bool = True
+    labels: Int64, probabilities: Float64, predicted: Int64, areas: bool = True, positive: int = 1
 ) -> Metrics[str]:
     """The metrics of one model as a function of weights (Q, N) of the documents.
 
     labels (N,), probabilities (N, L), predicted (N,). With two labels, precision, recall, F1 and areas are
-    those of the second label; with more, means over the labels, each against the rest. A quotient with a zero
-    denominator is 0; an area is NaN if a resample has no documents to rank, and omitted unless `areas`. The
-    Brier score of two labels counts one of them, of more all.
+    those of the `positive` one; with more, means over the labels, each against the rest. A quotient with a
+    zero denominator is 0; an area is NaN if a resample has no documents to rank, and omitted unless `areas`.
+    The Brier score of two labels counts one of them, of more all.
 
     >>> labels, second = np.array([0, 1]), np.array([0.2, 0.9])
     >>> metrics = weighted_metrics(labels, np.stack([1 - second, second], 1), np.array([0, 1]))
@@ -31,7 +59,7 @@ def weighted_metrics(
     array([1.])
     """
     count = probabilities.shape[1]
-    averaged = [1] if count == 2 else list(range(count))  # the second label represents both
+    averaged = [positive] if count == 2 else list(range(count))  # one of two labels represents both
     numbers = np.arange(count)
     is_label, is_predicted = labels[:, None] == numbers, predicted[:, None] == numbers  # (N, L)
     epsilon = np.finfo(np.float64).eps
@@ -63,6 +91,35 @@ def weighted_metrics(
             means = np.where(defined, values, 0).sum(0) / counts
             results |= {"roc_auc": means[0], "pr_auc": means[1]}
         return results
+
+    return metrics
+
+
+def ordinal_metrics(labels: Int64, predicted: Int64) -> Metrics[str]:
+    """The metrics of predictions (N,) of labels (N,) on a scale, both as positions on it, as a function of
+    weights (Q, N).
+
+    `mean_absolute_error` is in steps of the scale, `within_one` the share that is at most one step off.
+    `quadratic_kappa` is 1 for equal positions and 0 for those of chance (Cohen 1968, "Weighted kappa"); it is
+    0 if all positions are equal.
+
+    >>> metrics = ordinal_metrics(np.array([0, 1, 4]), np.array([0, 2, 1]))(np.ones((1, 3), np.int32))
+    >>> {name: value.round(2).tolist() for name, value in metrics.items()}
+    {'mean_absolute_error': [1.33], 'within_one': [0.67], 'quadratic_kappa': [0.17]}
+    """
+    a, b = labels.astype(np.float64), predicted.astype(np.float64)
+    apart = np.abs(a - b)
+    columns = np.column_stack([apart, apart <= 1, apart**2, a, b, a**2 + b**2])
+
+    def metrics(weights: Int32) -> dict[str, Float64]:
+        documents = weights.sum(1)
+        off, close, squares, sum_a, sum_b, both = (weights @ columns).T  # (Q,)
+        by_chance = both - 2 * sum_a * sum_b / documents  # squared distance of independent positions
+        return {
+            "mean_absolute_error": off / documents,
+            "within_one": close / documents,
+            "quadratic_kappa": np.where(by_chance > 0, 1 - ratio(squares, by_chance), 0),
+        }
 
     return metrics
 
