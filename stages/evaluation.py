@@ -27,9 +27,10 @@ from pydantic import Field
 from stages import TEST, TRAIN, VALIDATION
 from stages.lib.arrays import Float64, Int32, Int64
 from stages.lib.baselines import majority, naive_bayes, nbsvm, tfidf
-from stages.lib.calibration import calibration_errors, coverage, reliability
+from stages.lib.calibration import by_length, calibration_errors, confidence, coverage, reliability
 from stages.lib.command import run
 from stages.lib.files import read_json, write_csv, write_json
+from stages.lib.folds import CUTS
 from stages.lib.intervals import Metrics, bootstrap, mcnemar, wilson
 from stages.lib.model import Model, decide
 from stages.lib.params import Section, read_params
@@ -219,6 +220,12 @@ def baselines(
     }
 
 
+def of_beginnings(model: Model, reviews: Reviews, tokens: int) -> Float64:
+    """The probabilities (N, L) of the first words of the reviews: is a short text's probability right too?"""
+    beginnings = reviews.documents.head(np.full(len(reviews.labels), tokens))
+    return model.probabilities(model.logits(beginnings))
+
+
 def main(
     params: Path,
     tensors: Path,
@@ -247,7 +254,11 @@ def main(
         MODEL: Predictions(after, predicted),
         **baselines(train, validation, test, model.words.rows, len(names)),
     }
-    write_json(metrics, evaluate(y_true, models, before, known, choices))
+    lengths = {
+        "by_length": by_length(y_true, after, test.lengths),
+        "cut_to": [{"tokens": n} | confidence(y_true, of_beginnings(model, test, n)) for n in CUTS],
+    }
+    write_json(metrics, evaluate(y_true, models, before, known, choices) | lengths)
     write_csv(roc_csv, ["label", "false_positive_rate", "true_positive_rate"], roc(y_true, after, known))
     write_csv(confusion_csv, ["label", "predicted", "reviews"], confusion(y_true, predicted, names))
     header = ["calibration", "probability", "accuracy", "low", "high", "reviews"]

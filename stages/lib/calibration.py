@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.lib.arrays import Bool, Float64, Int64
+from stages.lib.arrays import Bool, Float64, Int32, Int64
 from stages.lib.intervals import LEVEL, wilson
 
 BINS = 15  # of probabilities, as in Guo et al.
+LENGTHS = (2, 5, 10, 20, 50)  # the longest documents of each bin, in tokens
 SIMULATIONS = 1000  # of a perfectly calibrated model, for the error that chance alone gives
 
 
@@ -94,6 +95,37 @@ def reliability(labels: Int64, probabilities: Mapping[str, Float64]) -> Iterator
             inside = bins == number
             hits, count = int(correct[inside].sum()), int(inside.sum())
             yield name, float(highest[inside].mean()), hits / count, *wilson(hits, count), count
+
+
+def confidence(labels: Int64, probabilities: Float64) -> dict[str, float]:
+    """How good and how calibrated the probabilities (N, L) of some documents are.
+
+    >>> confidence(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]]))["accuracy"]
+    0.5
+    """
+    highest, correct = most_probable(labels, probabilities)
+    own = probabilities[np.arange(len(labels)), labels]
+    return {
+        "reviews": len(labels),
+        "accuracy": float(correct.mean()),
+        "mean_probability": float(highest.mean()),  # of the predicted label; calibrated: the accuracy
+        "log_loss": float(-np.log(own).mean()),
+        "ece": calibration_error(highest - correct, equal_mass(highest, BINS)),
+    }
+
+
+def by_length(labels: Int64, probabilities: Float64, lengths: Int32) -> list[dict[str, Any]]:
+    """`confidence` of the documents of each length in tokens, lengths (N,), the shortest first.
+
+    >>> rows = by_length(np.array([0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([3, 70]))
+    >>> [row["tokens"] for row in rows]
+    ['3 to 5', 'over 50']
+    """
+    bins = bin_of(lengths, LENGTHS)
+    lows = [0, *(edge + 1 for edge in LENGTHS)]
+    names = [f"{low} to {high}" for low, high in zip(lows, LENGTHS, strict=False)] + [f"over {LENGTHS[-1]}"]
+    groups = ((names[number], bins == number) for number in np.unique(bins))
+    return [{"tokens": name} | confidence(labels[inside], probabilities[inside]) for name, inside in groups]
 
 
 def coverage(
