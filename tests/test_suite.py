@@ -53,6 +53,11 @@ def test_the_test_rows_choose_nothing(name: str) -> None:
     ]
 
 
+def test_settings_are_chosen_by_the_rows_of_validation() -> None:
+    result = suite_peers.tuned("TF-IDF words, SVC", splits([1, 0, 1]))
+    assert result["validation"] == 0.2  # a model of train knows two of the ten texts
+
+
 def test_large_corpora_have_smaller_grids_of_the_same_peers() -> None:
     small, large = (
         {
