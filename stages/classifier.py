@@ -276,11 +276,11 @@ def main(
         torch.manual_seed(choices.seed)
         vectors.normal_(0, 0.1)
         vectors[PAD] = 0
-    count = len(read_json(labels)["labels"])
+    facts = read_json(labels)
     config = ClassifierConfig.of_run(tensors, vocabulary, choices.pool)
     reviews, is_validation = read_train_and_validation(tensors)
-    masks = list(held_out(reviews.labels, is_validation, choices.folds, count))
-    state, held, curves = fit_rounds(vectors, reviews, masks, count, choices.pool, choices)
+    masks = list(held_out(reviews.labels, is_validation, choices.folds, facts))
+    state, held, curves = fit_rounds(vectors, reviews, masks, len(facts["labels"]), choices.pool, choices)
     with atomic(classifier) as temporary:
         save_file(state, temporary, {"classifier": config.model_dump_json()})
     held.save(held_out_logits)

@@ -270,12 +270,12 @@ def main(
 ) -> None:
     choices = read_params(params, "ngrams", Params)
     words = pq.read_table(vocabulary, columns=["token"])["token"].to_pylist()  # V
-    names = read_json(labels)["labels"]
+    facts = read_json(labels)
     config = config_for(choices, len(words), sha256(vocabulary))
     reviews, is_validation = read_train_and_validation(tensors)
     documents, y = reviews.documents, reviews.labels
-    masks = list(held_out(y, is_validation, choices.folds, len(names)))
-    task = Task(words, len(names), choices, config)
+    masks = list(held_out(y, is_validation, choices.folds, facts))
+    task = Task(words, len(facts["labels"]), choices, config)
     l2, logits = cross_validate(documents, y, masks, task)
     model = fit(documents, y, task, l2)
     model.save(ngrams)

@@ -164,7 +164,8 @@ def main(params: Path, check: Path, corpus: Path, raw: Path, labels: Path, metri
     for sentence in warnings.values():
         print(f"raw: {sentence}", file=sys.stderr)
     positive, order = positive_of(names, source.positive), order_of(names, source)
-    write_json(labels, {"labels": names, "order": order, "positive": positive})
+    grouped = source.columns is not None and source.columns.split_by is not None
+    write_json(labels, {"labels": names, "order": order, "positive": positive, "grouped": grouped})
     dropped["empty"] = seen.empty
     labelled = {split: by_name[split] for split in LABELLED}
     write_json(metrics, {"reviews": number_of, "labels": labelled, "dropped": dropped, "warnings": warnings})

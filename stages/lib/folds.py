@@ -5,9 +5,9 @@ documents are divided into folds, and each fold is held out once (cross-validati
 validation split is held out, once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -31,26 +31,30 @@ AUTO_FOLDS = 4
 CUTS = (1, 2, 5, 10, 20)
 
 
-def fold_count(folds: Folds, documents: int, labels: int) -> int:
+def fold_count(folds: Folds, documents: int, labels: int, grouped: bool = False) -> int:
     """The number of folds; 0: the validation split is held out.
 
     >>> fold_count("auto", 2000, 2), fold_count("auto", 25_000, 2), fold_count(10, 25_000, 2)
     (4, 0, 10)
     """
     if folds == "auto":
-        return AUTO_FOLDS if documents <= FEW_DOCUMENTS and labels <= FEW_LABELS else 0
+        few = documents <= FEW_DOCUMENTS and labels <= FEW_LABELS
+        return AUTO_FOLDS if few and not grouped else 0
     return 0 if folds == 1 else folds
 
 
-def held_out(labels: Int32, is_validation: Bool, folds: Folds, label_count: int) -> Iterator[Bool]:
+def held_out(labels: Int32, is_validation: Bool, folds: Folds, facts: Mapping[str, Any]) -> Iterator[Bool]:
     """Which documents each round holds out, (N,): those of one of the folds, or the validation split.
 
-    The documents of each label go to the folds in turn, so all folds have the same mixture of labels.
+    The documents of each label go to the folds in turn, so all folds have the same mixture of labels. `facts`
+    is the content of data/labels.json. Folds would divide the documents of an author or a film, so `auto`
+    keeps the validation split of a corpus with groups.
 
-    >>> [mask.tolist() for mask in held_out(np.array([0, 0, 1, 1]), np.zeros(4, bool), 2, label_count=2)]
+    >>> masks = held_out(np.array([0, 0, 1, 1]), np.zeros(4, bool), 2, {"labels": ["bad", "good"]})
+    >>> [mask.tolist() for mask in masks]
     [[True, False, True, False], [False, True, False, True]]
     """
-    count = fold_count(folds, len(labels), label_count)
+    count = fold_count(folds, len(labels), len(facts["labels"]), facts.get("grouped", False))
     if not count:
         yield is_validation
         return
