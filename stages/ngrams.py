@@ -209,14 +209,18 @@ class Features:
     def solve(self, l2: float, start: Solution | None = None) -> Solution:
         """The coefficients with the lowest penalised loss."""
         weights = sample_weights(self.y, self.task.labels, self.task.params.class_weight)  # (N,)
+        if not self.scales:  # no n-grams: the logits are those of the label frequencies
+            bias = log_prior(self.y, self.task.labels, weights).astype(np.float32)
+            return Solution(np.zeros((0, len(bias)), np.float32), bias)
         return Solution(
             *logistic_regression(self.inputs, self.y, np.concatenate(self.scales), l2, weights, start)
         )
 
     def model(self, solution: Solution) -> NGramModel:
         """The model with these coefficients."""
-        ends = np.cumsum([len(scale) for scale in self.scales])[:-1]
-        parts = [w * s for w, s in zip(np.split(solution.w, ends), self.scales, strict=True)]
+        ends = np.cumsum([len(scale) for scale in self.scales], dtype=np.int64)
+        *coefficients, _ = np.split(solution.w, ends)
+        parts = [w * s for w, s in zip(coefficients, self.scales, strict=True)]
         config, chars = self.task.config, None
         if config.char_max_n:
             part = self.alphabet, self.keys[-1], parts[-1]
@@ -229,9 +233,6 @@ class Features:
 
 def fit(documents: Documents, y: Int32, task: Task, l2: float) -> NGramModel:
     """The n-grams of the documents and their weights."""
-    if not task.config.max_n and not task.config.char_max_n:
-        bias = log_prior(y, task.labels, sample_weights(y, task.labels, task.params.class_weight))
-        return NGramModel(np.zeros((0, len(bias)), np.float32), bias, np.zeros(0, np.int64), task.config)
     features = Features(documents, y, task)
     return features.model(features.solve(l2))
 
