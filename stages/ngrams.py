@@ -206,15 +206,14 @@ class Features:
         self.scales = [(b.scale / size).astype(np.float32) for b, size in zip(blocks, sizes, strict=True)]
         self.inputs = Inputs([block.factors for block in blocks])
 
-    def solve(self, l2: float, start: Solution | None = None) -> Solution:
-        """The coefficients with the lowest penalised loss."""
+    def solve(self, l2: float, start: Solution | None = None, rough: bool = False) -> Solution:
+        """The coefficients with the lowest penalised loss, or `rough` ones."""
         weights = sample_weights(self.y, self.task.labels, self.task.params.class_weight)  # (N,)
         if not self.scales:  # no n-grams: the logits are those of the label frequencies
             bias = log_prior(self.y, self.task.labels, weights).astype(np.float32)
             return Solution(np.zeros((0, len(bias)), np.float32), bias)
-        return Solution(
-            *logistic_regression(self.inputs, self.y, np.concatenate(self.scales), l2, weights, start)
-        )
+        scale = np.concatenate(self.scales)
+        return Solution(*logistic_regression(self.inputs, self.y, scale, l2, weights, start, rough))
 
     def model(self, solution: Solution) -> NGramModel:
         """The model with these coefficients."""
@@ -250,7 +249,7 @@ def cross_validate(
         for l2 in grid:
             unseen = HeldOut.empty(len(y), outputs)
             for number, (features, mask) in enumerate(zip(rounds, masks, strict=True)):
-                solutions[number] = solution = features.solve(l2, solutions[number])
+                solutions[number] = solution = features.solve(l2, solutions[number], rough=True)
                 unseen.fill(mask, features.model(solution).logits, documents)
                 bar.update()
             loss = float(cross_entropy(*unseen.seen(y)).mean())

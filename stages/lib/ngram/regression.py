@@ -12,6 +12,8 @@ from stages.lib.ngram.inputs import Inputs
 
 ITERATIONS = 60  # of L-BFGS, at most: after that the loss hardly changes
 MEMORY = 5  # earlier steps that L-BFGS stores; more save no time
+TOLERANCE = 1e-8  # a step that lowers the loss by a smaller share is the last
+ROUGH_TOLERANCE = 1e-5  # enough to compare penalties
 
 
 def logistic_regression(
@@ -21,13 +23,14 @@ def logistic_regression(
     l2: float,
     weights: Float64,
     start: tuple[Float32, Float32] | None = None,
+    rough: bool = False,
 ) -> tuple[Float32, Float32]:
     """The coefficients w (F, O) and bias (O,) with the lowest loss, for logits inputs @ (scale * w) + bias.
 
     `inputs` is (N, F), `labels` (N,), `scale` (F, O). The loss is the sum of the cross-entropies, each
     times its weight (N,), and l2 / 2 times the sum of squares of w. It is convex, so there is no learning
-    rate, no seed and no order of batches: L-BFGS finds the minimum, from `start` or from zero. The two
-    sparse products add in one fixed order.
+    rate, no seed and no order of batches: L-BFGS finds the minimum, from `start` or from zero; if `rough`,
+    a point near it. The two sparse products add in one fixed order.
     """
     from scipy.optimize import minimize  # takes 0.2 s to import
 
@@ -53,6 +56,11 @@ def logistic_regression(
         np.zeros(scale.size + outputs) if start is None else np.concatenate([p.ravel() for p in start]),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": ITERATIONS, "maxcor": MEMORY, "ftol": 1e-5, "gtol": 1e-6},
+        options={
+            "maxiter": ITERATIONS,
+            "maxcor": MEMORY,
+            "ftol": ROUGH_TOLERANCE if rough else TOLERANCE,
+            "gtol": 1e-6,
+        },
     ).x.astype(np.float32)
     return result[:-outputs].reshape(-1, outputs), result[-outputs:]
