@@ -77,6 +77,7 @@ def write_ids(folder: Path, text: Ids, rows: int) -> None:
             number = len(edges) - 1
             lists = pa.ListArray.from_arrays(pa.array(edges, pa.int32()), pa.array(flat))
             columns = [[str(n) for n in range(number)], [None] * number, [UNLABELLED] * number, lists]
+            columns.append([[]] * number)  # unknown words
             writer.write_batch(batch_of(columns, ids.SCHEMA))
 
 

@@ -224,9 +224,9 @@ def fit(
                 averaged.update_parameters(model)
             current: Classifier = averaged.module if params.weight_averaging else model  # type: ignore[assignment]
             logits = validation.map(lambda rows: logits_of(current, validation, rows)).cpu()  # noqa: B023
-            scores = scores_of(logits.double().numpy(), validation.labels.numpy())
-            if not math.isfinite(loss + scores["loss"]):
+            if not (math.isfinite(loss) and logits.isfinite().all()):
                 raise Refusal(f"diverged in epoch {number}: the loss is not finite; lower classifier.lr")
+            scores = scores_of(logits.double().numpy(), validation.labels.numpy())
             curve.append(Epoch(number, loss, scores["loss"], scores["accuracy"]))
             bar.set_postfix_str(f"validation {scores['accuracy']:.4f}", refresh=False)
             if best is None or scores["loss"] < best.validation_loss:
@@ -242,7 +242,6 @@ def fit_rounds(
 ) -> tuple[dict[str, Tensor], HeldOut, list[list[Epoch]]]:
     """Trains one model per round: their mean, the logits of held-out reviews, and the curve of each round."""
     device = prepare(params.seed, params.threads, params.device)
-    weights = torch.from_numpy(sample_weights(reviews.labels, labels, params.class_weight)).float()
     held = HeldOut.empty(len(reviews.labels), logits_for(labels))
     states, curves = [], []
     for mask in masks:
@@ -251,7 +250,8 @@ def fit_rounds(
         if model.idf is not None:
             model.idf = torch.from_numpy(inverse_document_frequency(reviews.ids, len(vectors))).float()
         batches = Batches(reviews.select(~mask), device), Batches(reviews.select(mask), device)
-        state, curve = fit(model.to(device), *batches, params, weights[torch.from_numpy(~mask)])
+        weights = torch.from_numpy(sample_weights(reviews.labels[~mask], labels, params.class_weight)).float()
+        state, curve = fit(model.to(device), *batches, params, weights)
         word_model = WordModel(pooling, word_arrays(pooling, {k: v.numpy() for k, v in state.items()}))
         held.fill(mask, lambda d: word_model.logits(d.ids, d.lengths), reviews.documents)  # noqa: B023
         states.append(state)

@@ -36,7 +36,7 @@ from stages.lib.model import Model, decide
 from stages.lib.params import Section, read_params
 from stages.lib.reviews import Reviews, read_split
 from stages.lib.scores import RANKED, LabelSet, on_all_documents, ratio, roc_points, weighted_metrics
-from stages.lib.slices import accuracy_of_slices, read_rows, slices
+from stages.lib.slices import ReviewFacts, accuracy_of_slices, read_rows, slices
 from stages.lib.tables import table_writer
 
 MODEL = "ensemble"
@@ -226,6 +226,23 @@ def of_beginnings(model: Model, reviews: Reviews, tokens: int) -> Float64:
     return model.probabilities(model.logits(beginnings))
 
 
+def predictions_table(
+    rows: ReviewFacts, y_true: Int64, model: Predictions, facts: Mapping[str, Any]
+) -> pa.Table:
+    """One row per test review. `facts` is the content of data/labels.json."""
+    names, probabilities = facts["labels"], model.probabilities
+    columns = {
+        "id": rows.ids,
+        "label": [names[n] for n in y_true],
+        "predicted": [names[n] for n in model.predicted],
+        "probability": probabilities[np.arange(len(y_true)), model.predicted],  # of the predicted label
+        **{f"probability_{name}": probabilities[:, n] for n, name in enumerate(names)},
+        "text_hash": rows.hashes,
+    }
+    kept = json.dumps({key: facts.get(key) for key in ("positive", "order")})
+    return pa.table(columns, metadata={"labels": kept})
+
+
 def main(
     params: Path,
     tensors: Path,
@@ -267,17 +284,7 @@ def main(
     write_csv(coverage_csv, header, coverage(y_true, predicted, after))
     header = ["slice", "part", "reviews", "accuracy", "low", "high", "difference"]
     write_csv(slices_csv, header, accuracy_of_slices(predicted == y_true, slices(rows, test.lengths)))
-    table = pa.table(
-        {
-            "id": rows.ids,
-            "label": [names[n] for n in y_true],
-            "predicted": [names[n] for n in predicted],
-            "probability": after[np.arange(len(y_true)), predicted],  # of the predicted label
-            **{f"probability_{name}": after[:, n] for n, name in enumerate(names)},
-            "text_hash": rows.hashes,
-        },
-        metadata={"labels": json.dumps({key: described.get(key) for key in ("positive", "order")})},
-    )
+    table = predictions_table(rows, y_true, models[MODEL], described)
     with table_writer(predictions, table.schema) as writer:
         writer.write_table(table)
 

@@ -21,7 +21,7 @@ def reviews_of(texts: list[list[int]], labels: list[int]) -> Reviews:
     for row, text in zip(rows, texts, strict=True):
         row[: len(text)] = text
     lengths = np.array([len(text) for text in texts], np.int32)
-    return Reviews(rows, lengths, np.array(labels, np.int32))
+    return Reviews(rows, lengths, np.array(labels, np.int32), [])
 
 
 def test_naive_bayes_by_hand() -> None:
@@ -46,7 +46,7 @@ def clear_cut(labels: int, rows: int, seed: int) -> Reviews:
     label = draw.integers(0, labels, rows)
     texts = draw.integers(2, 8, (rows, 6))
     texts[:, 2], texts[:, 3] = 8, 8 + label
-    return Reviews(texts.astype(np.int32), np.full(rows, 6, np.int32), label.astype(np.int32))
+    return Reviews(texts.astype(np.int32), np.full(rows, 6, np.int32), label.astype(np.int32), [])
 
 
 def test_nbsvm_is_a_logistic_regression_on_scaled_presence() -> None:

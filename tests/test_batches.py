@@ -19,7 +19,7 @@ def batches_of(lengths: list[int]) -> Batches:
     for row, length in enumerate(lengths):
         ids[row, :length] = row + 1
     labels = np.zeros(len(lengths), np.int32)
-    return Batches(Reviews(ids, np.array(lengths, np.int32), labels), CPU)
+    return Batches(Reviews(ids, np.array(lengths, np.int32), labels, []), CPU)
 
 
 LENGTHS = st.lists(st.integers(0, 50), min_size=1, max_size=60)

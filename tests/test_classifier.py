@@ -1,7 +1,6 @@
 """Classifier: the simple model as its reference, every pooling, the best epoch, the same bytes."""
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -24,16 +23,17 @@ from stages.classifier import (
     Classifier,
     SimpleSentimentModel,
     cross_entropy,
-    inverse_document_frequency,
-    predicted,
+    fit_rounds,
     word_dropout,
 )
 from stages.lib.batches import Batches
 from stages.lib.command import Refusal
+from stages.lib.folds import HeldOut, held_out
+from stages.lib.model import scores_of
 from stages.lib.pooling import mean_pool
 from stages.lib.portable import Device
-from stages.lib.reviews import Reviews, read_split
-from stages.lib.word_model import ClassifierConfig, Pool
+from stages.lib.reviews import inverse_document_frequency, read_split, read_train_and_validation
+from stages.lib.word_model import ClassifierConfig, Pool, WordModel, word_arrays
 from tests.conftest import DEVICES, ROOT, needs_gpu
 
 V, D = 11, 4
@@ -118,7 +118,11 @@ def test_one_logit_and_two_have_the_same_loss_and_prediction() -> None:
     both = torch.cat([torch.zeros_like(logit), logit], 1)
     labels = torch.tensor([1, 0, 1], dtype=torch.int32)
     assert torch.allclose(cross_entropy(logit, labels), cross_entropy(both, labels))
-    assert predicted(logit).tolist() == predicted(both).tolist() == [1, 0, 0]
+    for table in (logit, both):
+        scores = scores_of(table.double().numpy(), np.array([1, 0, 0]))  # at 0 the second label is predicted
+        assert scores["loss"] == pytest.approx(
+            cross_entropy(logit, torch.tensor([1, 0, 0])).mean().item(), rel=1e-5
+        )
 
 
 @given(reviews=REVIEWS, labels=st.sampled_from([2, 3]))
@@ -143,6 +147,7 @@ def write_inputs(folder: Path, labels: int = 2, noisy: bool = False) -> list[Pat
             ids[:, 0] = y_true + 2
         lengths = torch.full((count,), 6, dtype=torch.int32)
         tensors |= {f"{split}.ids": ids, f"{split}.lengths": lengths, f"{split}.labels": y_true}
+        tensors[f"{split}.unknown"] = torch.zeros(0, dtype=torch.uint8)
     save_file(tensors, folder / "tensors.safetensors", {"tensors": '{"max_length": 9, "keep": "both"}'})
     (folder / "vocabulary.parquet").write_bytes(b"words")
     table = torch.randn(V, D, generator=generator)
@@ -151,14 +156,20 @@ def write_inputs(folder: Path, labels: int = 2, noisy: bool = False) -> list[Pat
     names = [f"label {n}" for n in range(labels)]
     (folder / "labels.json").write_text(json.dumps({"labels": names}), encoding="utf-8")
     inputs = ("tensors.safetensors", "embeddings.safetensors", "vocabulary.parquet", "labels.json")
-    return [folder / n for n in (*inputs, "classifier.safetensors", "metrics.json", "curve.csv")]
+    outputs = ("classifier.safetensors", "metrics.json", "curve.csv", "held_out.safetensors")
+    return [folder / n for n in (*inputs, *outputs)]
 
 
-QUICK = {"lr": 0.05, "embedding_lr": 0.05, "epochs": 30, "patience": 30, "batch_size": 16}
+def run_stage(params: Path, paths: list[Path]) -> None:
+    *others, metrics, curve, held = paths
+    classifier.main(params, *others, held, metrics, curve)
+
+
+QUICK = {"lr": 0.05, "embedding_lr": 0.05, "epochs": 30, "patience": 30, "batch_size": 16, "folds": 0}
 TEXTBOOK = {
     "lr": 0.02, "embedding_lr": 0.01, "epochs": 2, "patience": 2, "batch_size": 16, "threads": 1,
     "word_dropout": 0, "weight_decay": 0, "weight_averaging": False, "pool": "mean", "class_weight": "none",
-    "init": "trained", "freeze": False, "seed": 1,
+    "init": "trained", "freeze": False, "folds": 0, "seed": 1,
 }  # fmt: skip
 
 
@@ -167,7 +178,7 @@ def trained(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Parameters and metrics after training on the reviews of `write_inputs`."""
     paths = write_inputs(folder, labels, noisy)
-    classifier.main(write_params(classifier={**TEXTBOOK, **choices}), *paths)
+    run_stage(write_params(classifier={**TEXTBOOK, **choices}), paths)
     return load_file(paths[4]), json.loads(paths[5].read_text(encoding="utf-8"))
 
 
@@ -321,7 +332,7 @@ def test_balanced_labels_raise_the_probability_of_a_rare_label(
         rare = {"train.labels": (torch.arange(120) % 8 == 0).int()}
         save_file(load_file(paths[0]) | rare, paths[0], {"tensors": '{"max_length": 9, "keep": "head"}'})
         choices = {**TEXTBOOK, "epochs": 20, "patience": 20, "class_weight": class_weight}
-        classifier.main(write_params(classifier=choices), *paths)
+        run_stage(write_params(classifier=choices), paths)
         validation = Batches(read_split(paths[0], "validation"), CPU)
         means[class_weight] = loaded(paths[4])(validation.ids).sigmoid().mean().item()
     assert means["none"] + 0.1 < means["balanced"] == pytest.approx(0.5, abs=0.1)
@@ -350,17 +361,52 @@ def test_weight_decay_applies_to_the_linear_layer_only(
     assert torch.equal(plain["embedding.weight"], decayed["embedding.weight"])
 
 
-def test_a_word_of_every_review_has_the_lowest_idf() -> None:
-    ids = padded([[1, 2, 2], [1, 3], [1, 2], []], 5).numpy()
-    idf = inverse_document_frequency(Reviews(ids, np.zeros(4, np.int32), np.zeros(4, np.int32)), 5)
-    df = [0, 3, 2, 1, 0]  # padding has none
-    assert idf.tolist() == pytest.approx([math.log(5 / (n + 1)) for n in df])
-
-
-def test_the_idf_is_that_of_the_train_reviews(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+def test_the_idf_is_that_of_all_reviews_but_test(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     state, _ = trained(tmp_path, write_params, pool="idf_mean")
-    train = read_split(tmp_path / "tensors.safetensors", "train")
-    assert torch.equal(state["idf"], inverse_document_frequency(train, V))
+    reviews, _ = read_train_and_validation(tmp_path / "tensors.safetensors")
+    assert torch.equal(state["idf"], torch.from_numpy(inverse_document_frequency(reviews.ids, V)).float())
+
+
+@pytest.mark.parametrize("pool", ["mean", "sum", "max", "mean_max", "idf_mean"])
+@pytest.mark.parametrize("freeze", [False, True])
+def test_the_classifier_is_the_mean_of_one_per_round(
+    tmp_path: Path, write_params: Callable[..., Path], pool: Pool, freeze: bool
+) -> None:
+    paths = write_inputs(tmp_path, 3, noisy=True)
+    choices = {**TEXTBOOK, "folds": 3, "pool": pool, "freeze": freeze}
+    run_stage(write_params(classifier=choices), paths)
+    reviews, _ = read_train_and_validation(paths[0])
+    held = HeldOut.load(paths[7])
+    params = classifier.Params(**choices, device="cpu")  # type: ignore[arg-type]
+    vectors = load_file(paths[1])["embeddings"]
+    total = np.zeros((160, 3))
+    for mask in held_out(reviews.labels, np.zeros(160, np.bool_), 3, {"labels": ["a", "b", "c"]}):
+        state, alone, _ = fit_rounds(vectors, reviews, [mask], 3, pool, params)
+        model = WordModel(pool, word_arrays(pool, {name: value.numpy() for name, value in state.items()}))
+        documents = reviews.documents
+        total += model.logits(documents.ids, documents.lengths)
+        # The logits of a fold are of the model that was not trained on it.
+        assert (alone.there == mask).all()
+        assert np.allclose(held.whole[mask], model.logits(reviews.ids[mask].ravel(), reviews.lengths[mask]))
+        heads = documents.select(mask).head(np.resize([1, 2, 5, 10, 20], 160)[mask])
+        assert np.allclose(held.cut[mask], model.logits(heads.ids, heads.lengths))
+    mean, config = WordModel.from_classifier(paths[4])
+    assert config.pool == pool
+    assert np.allclose(mean.logits(reviews.ids.ravel(), reviews.lengths), total / 3, atol=1e-5)
+    metrics = json.loads(paths[5].read_text(encoding="utf-8"))
+    assert metrics["rounds"] == 3
+    assert metrics["validation"] == pytest.approx(scores_of(held.whole, reviews.labels), abs=1e-6)
+
+
+def test_held_out_reviews_do_not_change_the_model_of_their_round(tmp_path: Path) -> None:
+    paths = write_inputs(tmp_path, noisy=True)
+    reviews, is_validation = read_train_and_validation(paths[0])
+    vectors = load_file(paths[1])["embeddings"]
+    params = classifier.Params(**{**TEXTBOOK, "epochs": 1}, device="cpu")  # type: ignore[arg-type]
+    state, _, _ = fit_rounds(vectors, reviews, [is_validation], 2, "mean", params)
+    other = reviews._replace(labels=np.where(is_validation, 1 - reviews.labels, reviews.labels))
+    same, _, _ = fit_rounds(vectors, other, [is_validation], 2, "mean", params)
+    assert all(torch.equal(state[name], same[name]) for name in state)
 
 
 @pytest.mark.parametrize("labels", [2, 4])
@@ -371,11 +417,11 @@ def test_training_learns_a_decisive_word_and_is_deterministic(
 ) -> None:
     paths = write_inputs(tmp_path, labels)
     choices = {**QUICK, "init": init, "device": device}
-    classifier.main(write_params(classifier=choices), *paths)
+    run_stage(write_params(classifier=choices), paths)
     metrics = json.loads(paths[5].read_text(encoding="utf-8"))
     assert metrics["validation"]["accuracy"] == 1.0
     outputs = [path.read_bytes() for path in paths[4:]]
-    classifier.main(write_params(classifier=choices), *paths)
+    run_stage(write_params(classifier=choices), paths)
     assert [path.read_bytes() for path in paths[4:]] == outputs
 
 
@@ -388,7 +434,7 @@ def test_every_pooling_has_the_same_bytes_on_two_runs_on_a_gpu(
     choices = {**QUICK, "pool": pool, "word_dropout": 0.2, "weight_averaging": True, "device": "cuda"}
     outputs = []
     for _ in range(2):
-        classifier.main(write_params(classifier=choices), *paths)
+        run_stage(write_params(classifier=choices), paths)
         outputs.append([path.read_bytes() for path in paths[4:]])
     assert outputs[0] == outputs[1]
 
@@ -418,7 +464,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_training(
     tmp_path: Path, write_params: Callable[..., Path]
 ) -> None:
     paths = write_inputs(tmp_path, noisy=True)
-    classifier.main(write_params(classifier={"lr": 0.1, "epochs": 40, "patience": 3}), *paths)
+    run_stage(write_params(classifier={"lr": 0.1, "epochs": 40, "patience": 3, "folds": 0}), paths)
     lines = paths[6].read_text(encoding="utf-8").splitlines()
     assert lines[0] == "epoch,train_loss,validation_loss,validation_accuracy"
     losses = [float(line.split(",")[2]) for line in lines[1:]]
@@ -431,10 +477,11 @@ def test_the_best_epoch_is_kept_and_patience_ends_training(
     assert loss == pytest.approx(min(losses), abs=1e-5)
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_diverged_training_is_refused(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     paths = write_inputs(tmp_path)
     table = load_file(paths[1])["embeddings"]
     save_file({"embeddings": table * float("nan")}, paths[1])
     with pytest.raises(Refusal, match=r"diverged in epoch 1.*classifier\.lr"):
-        classifier.main(write_params(), *paths)
+        run_stage(write_params(), paths)
     assert not paths[4].exists()

@@ -21,7 +21,6 @@ from stages.lib.calibration import reliability
 from stages.lib.command import Refusal
 from stages.lib.intervals import mcnemar, wilson
 from stages.lib.params import read_params
-from stages.lib.reviews import Reviews
 from stages.lib.scores import LabelSet
 from stages.lib.tables import table_writer
 from tests.conftest import ROOT
@@ -196,14 +195,17 @@ def write_inputs(folder: Path, groups: Sequence[str | None] | None = None) -> li
     numbers = {split: [[NUMBERS.get(w, 1) for w in t.split()] for t in ts] for split, ts in texts.items()}
     for split, result in numbers.items():
         part = reviews_of(result, labels[split])
-        tensors |= {f"{split}.{name}": getattr(part, name) for name in Reviews._fields}
+        tensors |= {f"{split}.{name}": getattr(part, name) for name in ("ids", "lengths", "labels")}
+        spelled = "".join(f"word{n}\n" for row in result for n in row if n == 1)
+        tensors[f"{split}.unknown"] = np.frombuffer(spelled.encode(), np.uint8)
     save_file(tensors, folder / "tensors.safetensors")
     words, choices = [[0.0], [0.0], [2.0], [-1.0]], {"width": 4, "temperature": 2.0, "threshold": 0.6}
     save_toy_model(folder / "ensemble.safetensors", words, [0.25], ["bad", "good"], **choices)
     names, splits = list("abcdefghijklm"), ["train"] * 8 + ["test"] * 5
     of_rows = labels["train"] + labels["test"]
     with table_writer(folder / "ids.parquet", ids.SCHEMA) as writer:
-        rows = [names, of_rows, splits, numbers["train"] + numbers["test"]]
+        tokens = numbers["train"] + numbers["test"]
+        rows = [names, of_rows, splits, tokens, [["word1"] * row.count(1) for row in tokens]]
         writer.write_table(pa.table(rows, schema=ids.SCHEMA))
     columns = [names, TRAIN_TEXTS + TEST_TEXTS, of_rows, splits]
     if groups is not None:
@@ -226,8 +228,8 @@ def test_predictions_have_id_label_probability_and_text_hash(
     ]  # fmt: skip
     assert table["id"].tolist() == list("ijklm")
     assert table["label"].tolist() == ["good", "bad", "bad", "bad", "good"]
-    # Logits divided by the temperature. The threshold is 0.6.
-    good = [1 / (1 + np.exp(-logit / 2)) for logit in (0.75, 0.25, 0.25, 2.25, 2.25)]
+    # Logits divided by the temperature; an empty text has the prior, 0. The threshold is 0.6.
+    good = [1 / (1 + np.exp(-logit / 2)) for logit in (0.75, 0, 0.25, 2.25, 2.25)]
     assert table["probability_good"].tolist() == pytest.approx(good)
     assert table["predicted"].tolist() == ["bad", "bad", "bad", "good", "good"]
     assert table["probability"].tolist() == pytest.approx([1 - good[0], 1 - good[1], 1 - good[2], *good[3:]])

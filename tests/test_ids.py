@@ -1,4 +1,4 @@
-"""Ids: lookup of words, unknown words, and reviews without known words."""
+"""Ids: lookup of words, unknown words and their spelling, and reviews without known words."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.ids import look_up, main, row_numbers
+from stages.ids import encode, look_up, main, row_numbers
 from stages.lib.command import Refusal
 from stages.lib.tables import table_writer
 from stages.tokens import SCHEMA as TOKENS
@@ -71,12 +71,22 @@ def numbered(texts: list[list[str]]) -> pa.ListArray:
 
 def test_words_become_row_numbers_and_unknown_words_become_1() -> None:
     texts = pa.array([["good", "film"], [], ["so", "so", "good"]])
-    assert look_up(texts, {"film": 2, "good": 3}).to_pylist() == [[3, 2], [], [1, 1, 3]]
+    ids, unknown = look_up(texts, {"film": 2, "good": 3})
+    assert ids.to_pylist() == [[3, 2], [], [1, 1, 3]]
+    assert unknown.to_pylist() == [[], [], ["so", "so"]]
+
+
+def test_unknown_words_have_negative_codes() -> None:
+    codes, unknown = encode(pa.array([["so", "good"], [], ["it", "so"]]), {"good": 3})
+    assert codes.to_pylist() == [[-1, 3], [], [-2, -1]]
+    assert unknown == ["so", "it"]
 
 
 def test_row_numbers_are_int32() -> None:
-    assert look_up(pa.array([["good"]]), {"good": 2}).type.value_type == pa.int32()
-    assert look_up(pa.array([[]], pa.list_(pa.string())), {}).type.value_type == pa.int32()
+    for texts in (pa.array([["good"]]), pa.array([[]], pa.list_(pa.string()))):
+        lists, unknown = look_up(texts, {"good": 2})
+        assert lists.type.value_type == pa.int32()
+        assert unknown.type == pa.list_(pa.string())
 
 
 @given(texts=TEXTS, words=st.lists(WORD, unique=True))
@@ -84,13 +94,30 @@ def test_row_numbers_are_int32() -> None:
 def test_look_up_equals_dict_get(texts: list[list[str]], words: list[str]) -> None:
     numbers = {word: n for n, word in enumerate(words, 2)}
     expected = [[numbers.get(word, 1) for word in text] for text in texts]
-    assert look_up(pa.array(texts, pa.list_(pa.string())), numbers).to_pylist() == expected
-    assert look_up(numbered(texts), numbers).to_pylist() == expected
+    spelled = [[word for word in text if word not in numbers] for text in texts]
+    for lists in (pa.array(texts, pa.list_(pa.string())), numbered(texts)):
+        ids, unknown = look_up(lists, numbers)
+        assert (ids.to_pylist(), unknown.to_pylist()) == (expected, spelled)
+
+
+@given(texts=TEXTS, words=st.lists(WORD, unique=True))
+@settings(deadline=None)
+def test_codes_spell_the_texts(texts: list[list[str]], words: list[str]) -> None:
+    word_of = dict(enumerate(words, 2))
+    for lists in (pa.array(texts, pa.list_(pa.string())), numbered(texts)):
+        codes, unknown = encode(lists, {word: n for n, word in word_of.items()})
+        assert codes.type.value_type == pa.int32()
+        assert len(set(unknown)) == len(unknown)
+        word_of |= {-1 - n: word for n, word in enumerate(unknown)}
+        assert [[word_of[code] for code in row] for row in codes.to_pylist()] == texts
 
 
 def test_a_slice_of_a_table_gives_the_same_ids_as_the_table() -> None:
     texts = pa.array([["film"], ["good", "film"], [], ["so"]])
-    assert look_up(texts[1:3], {"film": 2, "good": 3}).to_pylist() == [[3, 2], []]
+    ids, unknown = look_up(texts[1:], {"film": 2, "good": 3})
+    assert (ids.to_pylist(), unknown.to_pylist()) == ([[3, 2], [], [1]], [[], [], ["so"]])
+    ids, unknown = look_up(texts[1:3], {"film": 2})
+    assert (ids.to_pylist(), unknown.to_pylist()) == ([[1, 2], []], [["good"], []])
 
 
 @given(words=st.lists(st.text(max_size=4).filter(lambda w: w not in WORDS[:2]), unique=True))
@@ -100,23 +127,28 @@ def test_every_word_of_the_vocabulary_has_its_own_row(
 ) -> None:
     path = tmp_path_factory.mktemp("made") / "vocabulary.parquet"
     numbers = row_numbers(write_vocabulary(path, [*WORDS[:2], *words]))
-    assert look_up(pa.array([words], pa.list_(pa.string())), numbers).to_pylist() == [
-        list(range(2, 2 + len(words)))
-    ]
+    ids, unknown = look_up(pa.array([words], pa.list_(pa.string())), numbers)
+    assert ids.to_pylist() == [list(range(2, 2 + len(words)))]
+    assert unknown.to_pylist() == [[]]
 
 
 def test_reserved_tokens_in_a_text_are_unknown_words(tmp_path: Path) -> None:
     numbers = row_numbers(write_vocabulary(tmp_path / "vocabulary.parquet"))
-    assert look_up(pa.array([["<pad>", "<unk>", "film"]]), numbers).to_pylist() == [[1, 1, 2]]
+    ids, unknown = look_up(pa.array([["<pad>", "<unk>", "film"]]), numbers)
+    assert (ids.to_pylist(), unknown.to_pylist()) == ([[1, 1, 2]], [["<pad>", "<unk>"]])
 
 
 def test_rows_keep_id_label_and_split(made: Made) -> None:
     result = pq.read_table(made()[0])
-    assert result.schema.names == ["id", "label", "split", "ids"]
-    assert result.schema.types == [pa.string(), pa.int32(), pa.string(), pa.list_(pa.int32())]
+    assert result.schema.names == ["id", "label", "split", "ids", "unknown"]
+    lists = [pa.list_(pa.int32()), pa.list_(pa.string())]
+    assert result.schema.types == [pa.string(), pa.int32(), pa.string(), *lists]
     columns = [result[name].to_pylist() for name in ("id", "label", "split")]
     assert list(zip(*columns, strict=True)) == [review[:3] for review in REVIEWS]
     assert result["ids"].to_pylist() == [[3, 2, 1, 4], [], [1, 1], [2, 1, 1, 5], [3, 3], [1]]
+    assert result["unknown"].to_pylist() == [
+        ["ever"], [], ["never", "seen"], ["<pad>", "<unk>"], [], ["ever"],
+    ]  # fmt: skip
 
 
 def test_rows_do_not_depend_on_row_groups(made: Made) -> None:

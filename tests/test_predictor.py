@@ -17,8 +17,8 @@ from safetensors.numpy import save_file
 from stages import classifier, ensemble, evaluation, ids, ngrams, raw, tensors, tokens, vocabulary
 from stages.ids import look_up
 from stages.lib.command import Refusal
-from stages.lib.reviews import read_split, unpadded
-from stages.predictor import Predictor, as_lists
+from stages.lib.reviews import Documents, read_split, unpadded
+from stages.predictor import Encoded, Predictor, as_lists
 from stages.tokens import learn_subwords, tokeniser_of
 from tests.conftest import ROOT
 from tests.toys import toy_model
@@ -50,10 +50,12 @@ def run_in(folder: Path) -> Path:
     vectors[0] = 0
     save_file({"embeddings": vectors}, folder / "embeddings.safetensors")
     inputs = at("tensors.safetensors", "embeddings.safetensors", "vocabulary.parquet", "labels.json")
-    classifier.main(choices, *inputs, *at("classifier.safetensors", "classifier.json", "curve.csv"))
+    outputs = at("classifier.safetensors", "classifier_held_out.safetensors", "classifier.json", "curve.csv")
+    classifier.main(choices, *inputs, *outputs)
     inputs = at("tensors.safetensors", "vocabulary.parquet", "labels.json")
-    ngrams.main(choices, *inputs, *at("ngrams.safetensors", "ngrams.json"))
+    ngrams.main(choices, *inputs, *at("ngrams.safetensors", "ngrams_held_out.safetensors", "ngrams.json"))
     inputs = at("tensors.safetensors", "labels.json", "classifier.safetensors", "ngrams.safetensors")
+    inputs += at("classifier_held_out.safetensors", "ngrams_held_out.safetensors")
     ensemble.main(choices, *inputs, *at("ensemble.safetensors", "ensemble.json"))
     inputs = at("tensors.safetensors", "labels.json", "ensemble.safetensors", "ids.parquet", "raw.parquet")
     outputs = at("predictions.parquet", "evaluation.json", "roc.csv", "confusion.csv")
@@ -86,9 +88,16 @@ def test_a_text_has_the_probability_of_the_pipeline(run: Path) -> None:
 
 def test_a_text_has_the_row_numbers_of_the_pipeline(run: Path) -> None:
     predictor, expected = Predictor.load(*artefacts(run)), read_split(run / "tensors.safetensors", "test")
-    flat, lengths = predictor.cut(predictor.ids(held_out(run)))
-    assert (flat == unpadded(expected.ids, expected.lengths)[0]).all()
-    assert (lengths == expected.lengths).all()
+    documents = predictor.cut(predictor.encode(held_out(run)))
+    assert (documents.ids == unpadded(expected.ids, expected.lengths)[0]).all()
+    assert (documents.lengths == expected.lengths).all()
+    assert spelled(documents) == expected.unknown
+    assert len(expected.unknown) > 100
+
+
+def spelled(documents: Documents) -> list[str]:
+    """The unknown words of documents, in order."""
+    return [documents.unknown[-1 - code] for code in documents.codes.tolist() if code < 0]
 
 
 def test_a_text_is_cleaned(run: Path) -> None:
@@ -106,9 +115,30 @@ def test_texts_without_known_words_have_a_probability(run: Path) -> None:
     assert result.shape == (5, 2)
     assert np.isfinite(result).all()
     assert result[0].tolist() == result[1].tolist() == result[2].tolist()
-    assert (predictor.logits([""])[0] == predictor.model.bias).all()
+    assert (predictor.logits([""])[0] == predictor.model.prior).all()
     assert predictor.probabilities([]).shape == (0, 2)
-    assert len(predictor.ids([])) == 0
+    assert len(predictor.encode([]).lists) == 0
+
+
+def test_a_text_of_unknown_words_is_near_the_prior(run: Path) -> None:
+    predictor = Predictor.load(*artefacts(run))
+    model = predictor.model
+    text = "zzxqv wqqk xxvv"
+    explanation = predictor.explain(text)
+    assert (explanation.known, len(explanation.tokens)) == (0, 3)
+    assert model.config.shrinkage > 0
+    unknown, *known = predictor.probabilities([text, *held_out(run)])[:, 1]
+    prior = model.probabilities(model.prior[None])[0, 1]
+    assert abs(unknown - prior) < 0.1 < np.abs(np.array(known) - prior).mean()
+    assert np.isfinite(predictor.probabilities(["x" * 10_000, "\U0010ffff"])).all()
+
+
+def test_a_misspelt_word_is_read_by_its_letters(run: Path) -> None:
+    predictor = Predictor.load(*artefacts(run))
+    (neutral, good, bad), prior = predictor.logits(["", "wonderfulll", "boringgg"]), predictor.model.prior
+    assert predictor.explain("wonderfulll").known == predictor.explain("boringgg").known == 0
+    assert neutral == prior
+    assert bad < prior < good
 
 
 def test_the_batch_does_not_change_a_probability(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,6 +168,11 @@ def predictor_of(unit: str) -> Predictor:
     return Predictor(tokeniser_of(description), NUMBERS, model)
 
 
+def words_of(texts: Encoded) -> list[list[int | str]]:
+    """Known words as row numbers, unknown words as they are spelled."""
+    return [[texts.unknown[-1 - n] if n < 0 else n for n in row] for row in texts.lists.to_pylist()]
+
+
 TEXTS = st.lists(
     st.text(
         st.sampled_from("ag dofilmn't ’\u2581.!<br/>\n\t\u00a0\u0301ΣΟσéßİ\u200d\u200b👍🏽\ufe0f中")
@@ -161,7 +196,12 @@ def test_tokenising_by_word_equals_tokenising_the_whole_text(unit: str) -> None:
             .to_arrow()
             .cast(pa.list_(pa.string()))
         )
-        assert predictor.ids(texts).to_pylist() == look_up(whole, NUMBERS).to_pylist()
+        encoded, expected = predictor.encode(texts), predictor.encode_tokens(whole)
+        assert words_of(encoded) == words_of(expected)
+        ids, unknown = look_up(whole, NUMBERS)
+        documents = predictor.cut(encoded)
+        assert documents.ids.tolist() == ids.flatten().to_pylist()
+        assert spelled(documents) == unknown.flatten().to_pylist()
 
     holds()
 
@@ -192,10 +232,14 @@ def test_an_explanation_by_hand() -> None:
     assert explanation.strongest(1) == ([("good", pytest.approx(3.5))], pytest.approx(5.0))
 
 
+@pytest.mark.parametrize("shrinkage", [0.0, 1.5])
 @pytest.mark.parametrize("labels", [("bad", "good"), ("a", "b", "c")])
 @pytest.mark.parametrize("text", ["good film good film", "not a film", "zz", "", "good"])
-def test_the_bias_and_the_contributions_sum_to_the_logit(labels: tuple[str, ...], text: str) -> None:
-    predictor = toy_predictor(labels)
+def test_the_bias_and_the_contributions_sum_to_the_logit(
+    labels: tuple[str, ...], text: str, shrinkage: float
+) -> None:
+    prior = [0.1] * (1 if len(labels) == 2 else len(labels))
+    predictor = toy_predictor(labels, shrinkage=shrinkage, prior=prior)
     (logits,) = predictor.logits([text])
     for number, label in enumerate(labels):
         explanation = predictor.explain(text, number)

@@ -109,7 +109,9 @@ def test_lengths_and_unknown_tokens_are_read_for_each_test_review(tmp_path: Path
     with table_writer(path, ids.SCHEMA) as writer:
         for rows in groups:
             names, splits, tokens = zip(*rows, strict=True)
-            writer.write_table(pa.table([names, [0] * len(rows), splits, tokens], schema=ids.SCHEMA))
+            spelled = [["word"] * row.count(1) for row in tokens]
+            columns = [names, [0] * len(rows), splits, tokens, spelled]
+            writer.write_table(pa.table(columns, schema=ids.SCHEMA))
     names_read, lengths, unknown = read_tokens(path)
     assert names_read == ["b", "c", "d", "f"]
     assert lengths.tolist() == [4, 0, 1, 1]

@@ -20,8 +20,9 @@ from torch.nn.utils.rnn import pad_sequence
 from stages.ids import SCHEMA as IDS
 from stages.lib.arrays import Int32
 from stages.lib.command import Refusal
+from stages.lib.reviews import read_split
 from stages.lib.tables import table_writer
-from stages.tensors import auto_width, main, rectangle, truncate
+from stages.tensors import auto_width, kept_words, main, rectangle, truncate
 from tests.conftest import refused
 
 Review = tuple[str, int | None, list[int]]
@@ -58,11 +59,17 @@ def kept_of(text: list[int], width: int, keep: str) -> list[int]:
     return text[:first] + text[len(text) - (width - first) :]
 
 
+def unknown_of(text: list[int]) -> list[str]:
+    """A spelling of each 1 that tells its position, with letters of one to four bytes."""
+    return [f"é{position}🙃{len(text)}" for position, number in enumerate(text) if number == 1]
+
+
 def write_ids(path: Path, reviews: Sequence[Review] = REVIEWS, rows_in_group: int = 3) -> Path:
     with table_writer(path, IDS) as writer:
         for first in range(0, len(reviews), rows_in_group):
             splits, labels, ids = zip(*reviews[first : first + rows_in_group], strict=True)
-            columns = ([str(n) for n in range(len(splits))], labels, splits, ids)
+            unknown = [unknown_of(row) for row in ids]
+            columns = ([str(n) for n in range(len(splits))], labels, splits, ids, unknown)
             arrays = [pa.array(c, f.type) for c, f in zip(columns, IDS, strict=True)]
             writer.write_batch(pa.record_batch(arrays, IDS))
     return path
@@ -141,8 +148,9 @@ def test_without_truncation_rows_equal_pad_sequence(texts: list[list[int]], keep
 
 def test_each_split_has_int32_ids_lengths_and_labels(made: Made) -> None:
     tensors, _ = made()
-    parts = ("ids", "lengths", "labels")
-    assert set(tensors) == {f"{s}.{part}" for s in ("train", "validation", "test") for part in parts}
+    parts, splits = ("ids", "lengths", "labels"), ("train", "validation", "test")
+    assert {str(tensors.pop(f"{split}.unknown").dtype) for split in splits} == {"uint8"}
+    assert set(tensors) == {f"{split}.{part}" for split in splits for part in parts}
     assert {str(array.dtype) for array in tensors.values()} == {"int32"}
     assert [tensors[f"{split}.ids"].shape for split in ("train", "validation", "test")] == [
         (3, 6), (1, 6), (2, 6),
@@ -158,6 +166,33 @@ def test_rows_and_labels_keep_the_order_of_the_ids(made: Made, rows_in_group: in
     assert tensors["validation.ids"].tolist() == [[6, 7, 0, 0]]
     assert tensors["test.ids"].tolist() == [[5, 1, 5, 1], [2, 3, 4, 5]]
     assert tensors["test.labels"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("keep", ["head", "tail", "both"])
+@pytest.mark.parametrize("rows_in_group", [1, 3, 100])
+def test_the_spelling_of_unknown_words_is_cut_as_the_ids_are(
+    made: Made, tmp_path: Path, keep: str, rows_in_group: int
+) -> None:
+    made(rows_in_group=rows_in_group, max_length=3, keep=keep)
+    test = read_split(tmp_path / "tensors.safetensors", "test")
+    assert test.ids.tolist()[0] == {"head": [5, 1, 5], "tail": [1, 5, 1], "both": [5, 1, 1]}[keep]
+    expected = {"head": ["é1🙃6"], "tail": ["é3🙃6", "é5🙃6"], "both": ["é1🙃6", "é5🙃6"]}[keep]
+    assert test.unknown == expected
+    assert read_split(tmp_path / "tensors.safetensors", "train").unknown == []
+
+
+@given(
+    texts=st.lists(st.lists(st.sampled_from([1, 2, 3]), max_size=9), max_size=6),
+    width=st.integers(1, 12),
+    keep=st.sampled_from(["head", "tail", "both"]),
+)
+@settings(deadline=None, max_examples=200)
+def test_kept_words_equal_those_of_cut_lists(texts: list[list[int]], width: int, keep: str) -> None:
+    spelled = [[f"{n} {p}" if number == 1 else "" for p, number in enumerate(t)] for n, t in enumerate(texts)]
+    unknown = pa.array([word for text in spelled for word in text if word], pa.string())
+    positions = [kept_of(list(range(len(text))), width, keep) for text in texts]
+    expected = [row[p] for row, kept in zip(spelled, positions, strict=True) for p in kept if row[p]]
+    assert kept_words(unknown, *ragged(texts), width, keep).to_pylist() == expected
 
 
 def test_unlabelled_reviews_are_left_out_and_do_not_change_the_width(made: Made) -> None:

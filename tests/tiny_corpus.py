@@ -41,12 +41,15 @@ def write_corpus(folder: Path, texts: list[str]) -> tuple[Path, Path]:
     number = {word: n for n, (word, _) in enumerate(rows)}
     lists = [[number[word] for word in text.split()] for text in texts]
     names = [str(n) for n in range(len(texts))]
-    table = pa.table([names, [0] * len(texts), ["train"] * len(texts), lists], schema=ids.SCHEMA)
+    unknown: list[list[str]] = [[]] * len(texts)
+    columns = [names, [0] * len(texts), ["train"] * len(texts), lists, unknown]
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, ids.SCHEMA, strict=True)]
+    table = pa.table(arrays, schema=ids.SCHEMA)
     with table_writer(folder / "ids.parquet", ids.SCHEMA) as writer:
         writer.write_table(table)
-    columns = [range(len(rows)), [word for word, _ in rows], [count for _, count in rows]]
+    of_vocabulary = [range(len(rows)), [word for word, _ in rows], [count for _, count in rows]]
     with table_writer(folder / "vocabulary.parquet", vocabulary.SCHEMA) as writer:
-        writer.write_table(pa.table([pa.array(c) for c in columns], schema=vocabulary.SCHEMA))
+        writer.write_table(pa.table([pa.array(c) for c in of_vocabulary], schema=vocabulary.SCHEMA))
     return folder / "ids.parquet", folder / "vocabulary.parquet"
 
 

@@ -11,7 +11,8 @@ from stages.lib.ngram.model import NGramConfig, NGramModel
 from stages.lib.word_model import WordModel
 
 NGRAMS: dict[str, Any] = {
-    "max_n": 2, "buckets": None, "binary": True, "pool": "sum", "ending_boost": 0.0, "vocabulary": "0",
+    "max_n": 2, "char_max_n": 0, "buckets": None, "binary": True, "pool": "sum", "ending_boost": 0.0,
+    "vocabulary": "0",
 }  # fmt: skip
 
 
@@ -22,9 +23,13 @@ def toy_model(
     ngrams: dict[int, Sequence[float]] | None = None,
     **choices: Any,
 ) -> Model:
-    """A model of word weights (V, O) and bias (O,), and of n-gram weights (O,) by key."""
+    """A model of word weights (V, O) and bias (O,), and of n-gram weights (O,) by key.
+
+    Without another choice the prior is that of equally frequent labels, and nothing is moved towards it.
+    """
     arrays = {"weight": np.array(words, np.float32), "bias": np.array(bias, np.float32)}
-    settings = {"vocabulary": "0", "width": None, "keep": "head", "pool": "mean"} | choices
+    settings = {"vocabulary": "0", "width": None, "keep": "head", "pool": "mean"}
+    settings |= {"prior": [0.0] * len(bias)} | choices
     config = NGramConfig(words=len(words), **NGRAMS) if ngrams else None
     pool = settings["pool"]
     word_model = WordModel(pool, arrays if pool != "mean_max" else arrays | max_part(arrays["weight"]))

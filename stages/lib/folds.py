@@ -38,8 +38,8 @@ def fold_count(folds: Folds, documents: int, labels: int, grouped: bool = False)
     (4, 0, 10)
     """
     if folds == "auto":
-        few = documents <= FEW_DOCUMENTS and labels <= FEW_LABELS
-        return AUTO_FOLDS if few and not grouped else 0
+        small = documents <= FEW_DOCUMENTS and labels <= FEW_LABELS
+        return AUTO_FOLDS if small and not grouped else 0
     return 0 if folds == 1 else folds
 
 

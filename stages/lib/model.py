@@ -114,23 +114,24 @@ class Model:
 def evidence(documents: Documents, shrinkage: float) -> Float64:
     """How much of each document's logits counts, (N,), between 0 for no words and 1 for many.
 
+    Without shrinkage it is 1 for any words.
+
     >>> documents = Documents(np.array([5, 7, -1]), np.array([2, 1, 0]), ["qwop"])
     >>> evidence(documents, shrinkage=2).round(2).tolist()
     [0.5, 0.07, 0.0]
     """
-    if not shrinkage:
-        return np.ones(len(documents.lengths))
     each = np.where(documents.codes < 0, UNKNOWN_EVIDENCE, 1.0)
     words = np.bincount(
         np.repeat(np.arange(len(documents.lengths)), documents.lengths), each, len(documents.lengths)
     )
-    result: Float64 = 1 - 0.5 ** (words / shrinkage)
+    result: Float64 = 1 - 0.5 ** (words / max(shrinkage, 1e-9))
     return result
 
 
 def shrunk(logits: Float64, prior: Float64, weight: Float64) -> Float64:
     """Logits (N, O) moved towards the prior (O,): its share is 1 - weight (N,)."""
-    result: Float64 = prior + weight[:, None] * (logits - prior)
+    share = weight[:, None]
+    result: Float64 = share * logits + (1 - share) * prior  # exact for shares of 0 and 1
     return result
 
 
