@@ -36,7 +36,8 @@ def inputs(folder: Path, char_ngrams: dict[str, Any] | None = None) -> list[Path
     # Two reviews of each label, and an unlabelled and a test review, which do not count.
     lists = [[2, 5, 2], [3, 5, 1], [4, 5], [4], [4, 4], [2]]
     splits, labels = ["train"] * 4 + ["unlabelled", "test"], [1, 1, 0, 0, -1, 0]
-    rows = pa.table([list("abcdef"), labels, splits, lists], schema=ids.SCHEMA)
+    unknown = [["odd"] * row.count(1) for row in lists]
+    rows = pa.table([list("abcdef"), labels, splits, lists, unknown], schema=ids.SCHEMA)
     with table_writer(folder / "ids.parquet", ids.SCHEMA) as writer:
         writer.write_table(rows)
     pq.write_table(pa.table({"token": TOKENS}), folder / "vocabulary.parquet")

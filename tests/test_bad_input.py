@@ -102,8 +102,8 @@ class Pipeline:
 
 
 def leaves(tree: Any) -> Iterator[float | str]:
-    if isinstance(tree, dict):
-        for branch in tree.values():
+    if isinstance(tree, dict | list):
+        for branch in tree.values() if isinstance(tree, dict) else tree:
             yield from leaves(branch)
     else:
         yield tree
@@ -218,7 +218,12 @@ def test_identical_train_reviews_give_chance_accuracy(pipeline: Pipeline) -> Non
 
 def test_train_reviews_of_one_word_are_refused(pipeline: Pipeline) -> None:
     rows = [("film" if s == "train" else text, label, s) for text, label, s in rows_of()]
-    assert refused(pipeline.run(rows), "embeddings: no two known words are adjacent", "min_count")
+    ended = pipeline.run(rows)
+    assert ended.returncode == 1
+    *warnings, refusal = ended.stderr.splitlines()
+    assert all(line.startswith("raw: ") for line in warnings)
+    assert refusal.startswith("embeddings: no two known words are adjacent")
+    assert "min_count" in refusal
 
 
 def test_empty_train_reviews_are_refused(pipeline: Pipeline) -> None:

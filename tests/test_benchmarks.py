@@ -88,7 +88,7 @@ def test_the_random_text_is_written_in_the_format_of_the_stages(tmp_path: Path) 
 
 
 def test_the_extra_for_benchmarks_is_pinned() -> None:
-    assert all(re.fullmatch(r"[\w-]+==[\d.]+", package) for package in extra.packages("bench"))
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+", package) for package in extra.extras()["bench"])
 
 
 def test_the_embeddings_benchmark_prints_its_table(tmp_path: Path) -> None:

@@ -66,8 +66,9 @@ def test_classes_are_sorted_and_columns_are_in_their_order(model: firth.Classifi
 def test_three_labels(tmp_path: Path) -> None:
     model = firth.load(write_model(tmp_path, ["so-so", "good", "bad"]))
     assert model.classes_.tolist() == ["bad", "good", "so-so"]
-    best = model.classes_[model.predict_proba(TEXTS).argmax(1)]
-    assert model.predict(TEXTS).tolist() == best.tolist()
+    texts = [text for text in TEXTS if text]  # all labels of an empty text have the same probability
+    best = model.classes_[model.predict_proba(texts).argmax(1)]
+    assert model.predict(texts).tolist() == best.tolist()
 
 
 def test_any_column_of_texts_is_accepted(model: firth.Classifier) -> None:

@@ -425,7 +425,7 @@ def test_the_labels_may_be_in_a_column_of_another_name(
     assert capsys.readouterr().out == ""  # the column is the text
     predict.main(["--file", "r.jsonl", "--column", "label", "--label", "is", "--output", "s.jsonl"])
     assert "accuracy 100.0 %" in capsys.readouterr().out
-    with pytest.raises(Refusal, match=r"r.jsonl: no column 'iss'.*did you mean is"):
+    with pytest.raises(Refusal, match=r"r.jsonl: no column 'iss'.*did you mean 'is'"):
         predict.main(["--file", "r.jsonl", "--column", "label", "--label", "iss", "--output", "s.jsonl"])
 
 

@@ -55,14 +55,20 @@ def evaluation_facts() -> dict[str, Any]:
         "differences": {"nbsvm": {"accuracy": -0.125, "log_loss": 0.5, **alone}},
         "calibration": {"before": figures | errors, "after": figures | errors, "by_chance": errors},
     }
-    return found | {
-        "intervals": {
-            **dict.fromkeys(report.MODELS, intervals),
-            "at_half": intervals,
-            "differences": {"nbsvm": intervals},
-            "calibration": {"before": intervals, "after": intervals},
+    row = {"accuracy": 0.5, "mean_probability": 0.6, "log_loss": 0.7, "ece": 0.1, "reviews": 3}
+    lengths = {"by_length": [{"tokens": "3 to 5"} | row], "cut_to": [{"tokens": 10} | row]}
+    return (
+        found
+        | lengths
+        | {
+            "intervals": {
+                **dict.fromkeys(report.MODELS, intervals),
+                "at_half": intervals,
+                "differences": {"nbsvm": intervals},
+                "calibration": {"before": intervals, "after": intervals},
+            }
         }
-    }
+    )
 
 
 def write_model(folder: Path, labels: list[str], words: list[str], sign: float = 1.0, **choices: Any) -> None:
