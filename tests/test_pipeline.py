@@ -158,10 +158,16 @@ def test_outputs_are_ignored_by_git_and_metrics_are_not_cached_by_dvc() -> None:
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8")
     for stage in STAGES:
         for path in (entry for entry in pipeline()[stage]["outs"] if isinstance(entry, str)):
-            assert f"/data/*{Path(path).suffix}" in ignored or f"/{path}" in ignored
+            assert f"/{Path(path).parent}/*{Path(path).suffix}" in ignored or f"/{path}" in ignored
         for kind in ("outs", "metrics", "plots"):
             for entry in pipeline()[stage].get(kind, []):
                 assert isinstance(entry, str) or next(iter(entry.values()))["cache"] is False
+
+
+def test_every_output_of_a_stage_is_in_the_run_cache() -> None:
+    # DVC keeps no run of a stage with an output that is not cached, unless it is a metric or a plot.
+    for stage in STAGES:
+        assert all(isinstance(entry, str) for entry in pipeline()[stage]["outs"])
 
 
 def test_dvc_lists_the_headline_metrics_alone() -> None:

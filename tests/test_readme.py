@@ -77,13 +77,14 @@ def test_documented_options_of_tools_exist(tool: str) -> None:
 
 
 def test_the_results_of_the_sample_are_those_of_its_run() -> None:
-    figures = read_json(ROOT / "metrics/evaluation.json")
-    reviews = read_json(ROOT / "metrics/raw.json")["reviews"]["test"]
-    models = ("ensemble", "tfidf", "nbsvm", "naive_bayes", "majority")
-    ours, *others = (f"{100 * figures[name]['accuracy']:.1f}" for name in models)
-    ends = figures["intervals"]["ensemble"]["accuracy"]
-    interval = f"{100 * ends['low']:.1f} to {100 * ends['high']:.1f}"
-    assert f"| sample, bundled | **{ours}** | {interval} | {' | '.join(others)} | {reviews} |" in README
+    headline = read_json(ROOT / "metrics/report.json")
+    ours, low, high = (f"{100 * headline[name]:.1f}" for name in ("accuracy", "acc_low", "acc_high"))
+    (row,) = (line for line in README.splitlines() if line.startswith("| sample, bundled |"))
+    assert row.startswith(f"| sample, bundled | **{ours}** | {low} to {high} |")
+    if (path := ROOT / "metrics/evaluation.json").is_file():  # after a run
+        figures = read_json(path)
+        others = [f"{100 * figures[name]['accuracy']:.1f}" for name in ("tfidf", "nbsvm", "naive_bayes")]
+        assert f" | {' | '.join(others)} | " in row
 
 
 def test_the_table_of_stages_is_that_of_the_pipeline() -> None:
