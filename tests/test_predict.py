@@ -260,7 +260,8 @@ def test_a_terminal_shows_contributions_in_colours(project: Path) -> None:
     assert ["+0.250", "bias"] in lines
     assert ["+0.000", "all", "others"] in lines
     assert ["+4.583", "logit", "of", "good"] in lines
-    assert "no word of this text" in predict.as_text(one("zz"), None, False)
+    assert "0 of 1 words known" in predict.as_text(one("zz"), None, False)
+    assert predict.as_line(one("zz"), None).endswith("(0 of 1 words known)")
 
 
 def ask(*arguments: str, folder: Path, given: bytes = b"") -> subprocess.CompletedProcess[str]:

@@ -142,8 +142,16 @@ def as_line(answer: Answer, count: int | None) -> str:
     cells = [answer.shown, f"{answer.probabilities[answer.label]:.4f}"]
     if answer.explanation:
         shown = strongest(answer.explanation, count)
-        cells.append("  ".join(f"{contribution.value:+.3f} {contribution.text}" for contribution in shown))
+        parts = [f"{contribution.value:+.3f} {contribution.text}" for contribution in shown]
+        if not answer.explanation.known:
+            parts.append(f"({words_known(answer.explanation)})")
+        cells.append("  ".join(parts))
     return "\t".join(cells)
+
+
+def words_known(explanation: "Explanation") -> str:
+    """How many of the text's words are in the vocabulary."""
+    return f"{explanation.known:,} of {len(explanation.tokens):,} words known"
 
 
 def strongest(explanation: "Explanation", count: int | None) -> list["Contribution"]:
@@ -171,8 +179,8 @@ def as_text(answer: Answer, count: int | None, colour: bool) -> str:
         lines.append(no_contributions if every is None else f"{others:+.3f}  all others")
         lines.append(f"{explanation.bias:+.3f}  bias")
         lines.append(f"{explanation.logit:+.3f}  logit of {explanation.label}")
-        if not explanation.known:
-            lines.append("no word of this text is in the vocabulary")
+        if explanation.known < len(explanation.tokens):
+            lines.append(words_known(explanation))
         if explanation.dropped:
             lines.append(f"{explanation.dropped:,} tokens were cut off")
     return "\n  ".join(lines) + "\n"
