@@ -9,8 +9,8 @@ texts, labels that look missing or differ in case only, duplicates, and splits t
 
     python -m stages.check --help
 
-data/check.json describes the corpus. It depends on nothing else, so another parameter runs no stage that
-does not depend on it.
+data/check.json describes the corpus and nothing else. So after a change of another parameter its bytes are
+the same, and DVC skips every stage that does not depend on that parameter.
 """
 
 from collections.abc import Mapping

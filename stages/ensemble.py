@@ -7,8 +7,8 @@ either:
     logits = w1 * classifier + w2 * n-grams
 
 Each part is trained alone: trained together, the n-grams would explain the train reviews before the
-vectors had to. Four choices are made on the validation reviews, with logits of models that were not trained
-on them:
+vectors had to. Four choices are made on held-out reviews (`stages.lib.folds`), on logits of models
+that were not trained on them:
 
 1. the weights w1 and w2, which minimise the cross-entropy;
 2. the temperature that the sum is divided by, so that of the reviews with probability 0.9 nine in ten
@@ -17,7 +17,7 @@ on them:
    true of the first 1, 2, 5, 10 or 20 words of a review;
 4. the threshold from which the second of two labels is predicted.
 
-If all validation reviews have one label, they cannot decide any of these: then the weights are 0.5, the
+If all held-out reviews have one label, they cannot decide any of these: then the weights are 0.5, the
 temperature 1, the shrinkage 0 and the threshold 0.5. The result is one file, the only model file that later
 stages read.
 
@@ -41,11 +41,11 @@ from stages.lib.folds import HeldOut, cut_lengths
 from stages.lib.model import (
     Model,
     ModelConfig,
-    cross_entropy,
     evidence,
     log_prior,
     log_probabilities,
     probabilities,
+    scores_of,
     shrunk,
 )
 from stages.lib.ngram.model import NGramModel
@@ -59,7 +59,7 @@ MAX_SCALE = 100.0  # largest weight and temperature, and inverse of the smallest
 
 
 class Params(Section):
-    # The weight of the n-grams, where the classifier has the rest; or both are fitted on validation.
+    # The weight of the n-grams, where the classifier has the rest; or both are fitted on held-out reviews.
     weights: Literal["validation"] | Annotated[float, Field(ge=0, le=1)]
     calibration: Literal["temperature", "none"]  # is a probability of 0.9 right nine times in ten?
     threshold: Literal["validation"] | Annotated[float, Field(gt=0, lt=1)]  # probability of the second label
@@ -185,10 +185,12 @@ class Evidence(NamedTuple):
         return weights[0] * self.words + weights[1] * self.ngrams
 
 
-def read_evidence(tensors: Path, classifier: Path, ngrams: Path) -> tuple[Evidence, Evidence, Float64]:
+def read_evidence(
+    tensors: Path, classifier: Path, ngrams: Path, count: int
+) -> tuple[Evidence, Evidence, Float64]:
     """The reviews that both parts held out, whole and cut to their first words, and the prior logits (O,).
 
-    `classifier` and `ngrams` are the files of their held-out logits.
+    `classifier` and `ngrams` are the files of their held-out logits, and `count` is L.
     """
     reviews, _ = read_train_and_validation(tensors)
     words, counted = HeldOut.load(classifier), HeldOut.load(ngrams)
@@ -196,7 +198,6 @@ def read_evidence(tensors: Path, classifier: Path, ngrams: Path) -> tuple[Eviden
     whole = reviews.documents.select(there)
     cut = whole.head(cut_lengths(len(there))[there])
     y = reviews.labels[there]
-    count = words.whole.shape[1] + (words.whole.shape[1] == 1)
     return (
         Evidence(y, words.whole[there], counted.whole[there], whole),
         Evidence(y, words.cut[there], counted.cut[there], cut),
@@ -239,7 +240,7 @@ def main(
     choices = read_params(params, "ensemble", Params)
     config, word_model, ngram_model = read_parts(classifier, ngrams, read_json(labels)["labels"])
     count = len(config.labels)
-    whole, cut, prior = read_evidence(tensors, classifier_held_out, ngrams_held_out)
+    whole, cut, prior = read_evidence(tensors, classifier_held_out, ngrams_held_out, count)
     occurring = len(np.unique(whole.labels))
     decidable = occurring > 1  # else always predicting that label would look best
     weights = (0.5, 0.5)
@@ -260,11 +261,7 @@ def main(
     chosen = {"temperature": temperature, "shrinkage": shrinkage, "threshold": threshold}
     config = config.model_copy(update=chosen | {"prior": prior.tolist()})
     Model(config, word_model.scaled(weights[0]), scaled).save(ensemble)
-    results = {
-        "accuracy": float((probabilities(logits).argmax(1) == whole.labels).mean()),
-        "loss": float(cross_entropy(logits, whole.labels).mean()),
-        "labels": occurring,
-    }
+    results = scores_of(logits, whole.labels) | {"labels": occurring}
     both = {"classifier": weights[0], "ngrams": weights[1]}
     write_json(metrics, chosen | {"weights": both, "validation": results})
 

@@ -59,13 +59,14 @@ from stages.lib.progress import progress
 from stages.lib.reviews import Documents, logits_for, read_train_and_validation, sample_weights
 
 L2 = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)  # what `auto` chooses from
-FEW_LABELS = 10  # up to which `auto` uses the ratios of Naive Bayes: of more, each has too few reviews
+MOST_RATIO_LABELS = 10  # up to which `auto` uses the ratios of Naive Bayes: of more, each has too few reviews
 IDF_POWER = 0.25  # `auto` of df_power without these ratios, which already make rare n-grams count more
 
 
 class Params(Section):
     max_n: int = Field(ge=0, le=8)  # tokens in the longest n-gram: 2 includes "not good"; 0: no n-grams
-    char_max_n: int = Field(ge=0, le=8)  # letters in the longest n-gram inside a word; 0: none
+    # Letters in the longest n-gram inside a word; 0: none. A word counts once, and `pool` is always sqrt.
+    char_max_n: int = Field(ge=0, le=8)
     min_df: int = Field(ge=1)  # train reviews that must contain an n-gram
     max_features: int = Field(ge=1, le=2**31 - 1)  # keep the n-grams with the highest document frequency
     buckets: int | None = Field(ge=2, le=2**31 - 1)  # hash n-grams to this many rows; null: one row each
@@ -153,7 +154,7 @@ class Task(NamedTuple):
     def nb_ratios(self) -> bool:
         """Are inputs multiplied by log-count ratios?"""
         choice = self.params.nb_ratios
-        return self.labels <= FEW_LABELS if choice == "auto" else choice
+        return self.labels <= MOST_RATIO_LABELS if choice == "auto" else choice
 
     @property
     def df_power(self) -> float:

@@ -272,7 +272,7 @@ def test_the_shrinkage_has_the_lowest_loss_on_the_beginnings(
     paths = write_parts(tmp_path, labels)
     ensemble.main(write_params(ensemble={"weights": 0.3, "calibration": "temperature"}), *paths)
     model = Model.load(paths[6])
-    whole, cut, prior = read_evidence(paths[0], paths[4], paths[5])
+    whole, cut, prior = read_evidence(paths[0], paths[4], paths[5], labels)
     assert prior.tolist() == model.prior.tolist()
     losses = {}
     for shrinkage in ensemble.SHRINKAGES:
@@ -314,7 +314,7 @@ def test_only_reviews_that_both_parts_held_out_are_evidence(tmp_path: Path) -> N
     held = HeldOut.load(paths[4])
     held.whole[25], held.cut[25] = np.nan, np.nan
     held.save(paths[4])
-    whole, cut, prior = read_evidence(paths[0], paths[4], paths[5])
+    whole, cut, prior = read_evidence(paths[0], paths[4], paths[5], 2)
     there = is_validation & (np.arange(60) != 25)
     assert whole.labels.tolist() == cut.labels.tolist() == reviews.labels[there].tolist()
     assert whole.documents.codes.tolist() == reviews.documents.select(there).codes.tolist()

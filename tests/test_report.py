@@ -111,7 +111,7 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
             "wordsets": {"simlex": {"spearman": 0.25, "pairs": 1204, "covered": 0.5}},
         },
         "ngrams": {"rows": 1205, "validation": {"accuracy": 0.7}},
-        "classifier": {"best_epoch": 2, "validation": {"accuracy": 0.6}},
+        "classifier": {"rounds": 4, "best_epoch": 2, "validation": {"accuracy": 0.6}},
         "ensemble": ENSEMBLE,
         "evaluation": evaluation_facts(),
         "robustness": {

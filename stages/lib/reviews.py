@@ -54,6 +54,10 @@ class Documents(NamedTuple):
         """Row numbers, (M,), in which every unknown word is UNK."""
         return np.where(self.codes < 0, np.int32(UNK), self.codes)
 
+    def rows(self, known: int) -> Int32:
+        """The rows, (M,), of a table of `known` words of the vocabulary and then the unknown words."""
+        return np.where(self.codes < 0, np.int32(known - 1) - self.codes, self.codes)
+
     def select(self, mask: Bool) -> "Documents":
         """The documents for which `mask` (N,) is true."""
         return Documents(self.codes[np.repeat(mask, self.lengths)], self.lengths[mask], self.unknown)

@@ -11,7 +11,6 @@ tests/test_ngram_chars.py, test_logits_equal_counted_ngrams_times_weights. It is
 of a word are counted once, and not for each document with the word.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -79,14 +78,10 @@ class CharModel:
             np.concatenate([self.word_count, count]).astype(np.int64),
         )
 
-    def rows_of(self, codes: Int32) -> Int32:
-        """The row of each code in `tables`: that of unknown word j is V + j."""
-        return np.where(codes < 0, len(self.word_count) - 1 - codes, codes)
-
     def logits(self, documents: Documents) -> Float64:
         """The logits of the documents, (N, O). They are processed in batches, so memory is bounded."""
         weight, count = self.tables(documents.unknown)
-        rows = self.rows_of(documents.codes)
+        rows = documents.rows(len(self.word_count))
         parts = [np.zeros((0, weight.shape[1]))]
         for flat, lengths in document_batches(rows, documents.lengths):
             present = words_present(flat, lengths, len(count))
@@ -99,11 +94,14 @@ class CharModel:
 
         The contribution of a word is divided equally among its occurrences.
         """
-        weight, count = self.tables(document.unknown)
-        rows = self.rows_of(document.codes).tolist()
-        occurrences = Counter(rows)
-        scale = 1 / np.sqrt(max(1, sum(int(count[row]) for row in occurrences)))
-        return [weight[row] * (scale / occurrences[row]) for row in rows]
+        # `document.unknown` may be that of many documents, so only the words of this one are spelled.
+        codes, position, occurrences = np.unique(document.codes, return_inverse=True, return_counts=True)
+        known = codes[codes >= 0]
+        weight, count = self.spelled([document.unknown[-1 - code] for code in codes[codes < 0]])
+        weight = np.concatenate([weight, self.word_weight[known]]).astype(np.float64)
+        total = count.sum() + self.word_count[known].sum()
+        each = weight / (np.sqrt(max(1, total)) * occurrences[:, None])
+        return list(each[position])
 
     def scaled(self, factor: float) -> "CharModel":
         """The model whose logits are `factor` times those of this one."""
@@ -161,7 +159,6 @@ def occurring_words(documents: Documents, vocabulary: Sequence[str]) -> tuple[li
     (['good', 'film'], [[1.0, 1.0], [1.0, 0.0]])
     """
     every = [*vocabulary, *documents.unknown]
-    rows = np.where(documents.codes < 0, len(vocabulary) - 1 - documents.codes, documents.codes)
-    present = words_present(rows, documents.lengths, len(every))
+    present = words_present(documents.rows(len(vocabulary)), documents.lengths, len(every))
     occurring = np.flatnonzero(np.bincount(present.indices, minlength=len(every)))
     return [every[n] for n in occurring], present[:, occurring]
