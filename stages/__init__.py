@@ -34,6 +34,7 @@ STAGES = (
     "ensemble",
     "evaluation",
     "robustness",
+    "explorer",
     "report",
 )
 

@@ -1,0 +1,5 @@
+"""Pages that are one file: they open from disk, carry their data and make no request.
+
+    pack      arrays as text that a page contains
+    assemble  template, scripts, styles and data as one file, with a content-security policy
+"""

@@ -1,0 +1,1 @@
+explorerOf(document.getElementById("explorer"), document.getElementById("space"));
