@@ -23,12 +23,13 @@ from stages.lib.files import atomic, read_json, write_json
 from stages.lib.model import Model
 from stages.lib.page.assemble import assemble
 from stages.lib.page.pack import pack
+from stages.lib.page.parts import BASE, EXPLORER
 from stages.lib.page.space import space_of
 from stages.lib.params import Section, read_params, read_yaml
 from stages.lib.reviews import Documents
 
-SCRIPTS = ("unpack.js", "explorer.js", "explorer_page.js")
-STYLES = ("base.css", "explorer.css")
+SCRIPTS = (*BASE.scripts, *EXPLORER.scripts, "explorer_page.js")
+STYLES = (*BASE.styles, *EXPLORER.styles)
 
 
 class Params(Section):
