@@ -146,7 +146,7 @@ def test_blas_uses_the_kernels_of_one_processor_and_one_thread() -> None:
     assert {(pool["architecture"], pool["num_threads"]) for pool in blas} == {("Haswell", 1)}
 
 
-AFTER_ENSEMBLE = ["evaluation", "robustness", "report"]
+AFTER_ENSEMBLE = ["evaluation", "robustness", "explorer", "report"]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ NEEDED = {
     "ensemble": {"scipy"},
     "evaluation": {"scipy"},
     "robustness": {"scipy", "polars"},
+    "explorer": {"scipy"},
     "report": {"scipy", "polars", "plotly"},
 }
 
