@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+pytest_plugins = ["tests.browser"]
 ROOT = Path(__file__).parent.parent
 Params = dict[str, Any]
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
