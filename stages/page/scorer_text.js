@@ -1,0 +1,1 @@
+// How the page reads a text as tokens.
