@@ -48,11 +48,11 @@ def read_corpus_name(params: Path, corpora: Path) -> str:
 
 def check_combinations(params: Path, sections: Mapping[str, Any]) -> None:
     """Raises Refusal on values that are valid by themselves and not beside each other."""
-    embeddings, components = sections["embeddings"], sections["projection"].components
-    if components > embeddings.dim:
+    embeddings, dims = sections["embeddings"], sections["explorer"].dims
+    if dims is not None and dims > embeddings.dim:
         raise Refusal(
-            f"{params}: projection.components: found {components}, but the vectors have {embeddings.dim} "
-            "dimensions; lower it or raise embeddings.dim"
+            f"{params}: explorer.dims: found {dims}, but the vectors have {embeddings.dim} dimensions; lower "
+            "it, or set null for all of them"
         )
     if embeddings.engine == "textbook" and (embeddings.char_ngrams or embeddings.device != "cpu"):
         raise Refusal(

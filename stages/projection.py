@@ -24,17 +24,20 @@ from pydantic import Field
 from safetensors.numpy import load_file
 
 from stages import UNK
-from stages.lib.command import Refusal, run
+from stages.lib.command import run
 from stages.lib.files import atomic, write_csv, write_json
 from stages.lib.params import Section, read_params
 from stages.lib.tables import batch_of, table_writer
+from stages.lib.text import is_wordlike
 
 PICTURED = 150  # words in the static picture; with more, labels overlap
 AXES = ("x", "y", "z")
 
 
 class Params(Section):
-    components: int = Field(ge=2, le=1000)  # 3 for the picture; more show how fast the variance falls
+    # At most, and at most as many as the vectors have dimensions. 3 make a picture; the explorer shows up to
+    # 10, and more show how fast the variance falls.
+    components: int = Field(ge=2, le=1000)
 
 
 def principal_components(
@@ -85,11 +88,6 @@ def picture(words: list[str], points: NDArray[np.float64], explained: NDArray[np
     return figure
 
 
-def is_wordlike(token: str) -> bool:
-    """Whether a token has letters and no digits, and is worth showing in a small picture."""
-    return any(map(str.isalpha, token)) and not any(map(str.isdigit, token))
-
-
 def main(
     params: Path,
     embeddings: Path,
@@ -102,14 +100,11 @@ def main(
     choices = read_params(params, "projection", Params)
     words: list[str] = pq.read_table(vocabulary, columns=["token"])["token"].to_pylist()[UNK + 1 :]
     vectors = load_file(embeddings)["embeddings"][UNK + 1 :]
-    dim = vectors.shape[1]
-    if choices.components > dim:
-        raise Refusal(
-            f"{params}: projection.components: found {choices.components}, but the vectors have {dim} "
-            "dimensions; lower it or raise embeddings.dim"
-        )
-    points, explained = principal_components(vectors, choices.components)
-    axes = axis_names(choices.components)
+    if vectors.shape[1] == 1:  # a picture has two axes; nothing varies on the second
+        vectors = np.pad(vectors, ((0, 0), (0, 1)))
+    components = min(choices.components, vectors.shape[1])
+    points, explained = principal_components(vectors, components)
+    axes = axis_names(components)
     schema = pa.schema([("token", pa.string()), *((axis, pa.float32()) for axis in axes)])
     columns = [words, *points.T.astype(np.float32)]
     with table_writer(projection, schema) as writer:

@@ -58,7 +58,7 @@ def test_another_parameter_does_not_change_the_output(project: Path, params: Par
         ({"report": {}}, "report.*missing"),
         ({"ids": {"dim": 1}}, r"ids\.dim: unknown"),
         ({"projection": {"components": 1}}, "projection.components: found 1"),
-        ({"projection": {"components": 200}}, "components: found 200, but the vectors have 100"),
+        ({"explorer": {"dims": 101}}, "explorer.dims: found 101, but the vectors have 100"),
         ({"raw": {"test": 0.6, "validation": 0.4}}, "leave nothing to train on"),
         ({"embeddings": {"engine": "textbook", "device": "cuda"}}, "textbook, which trains whole words"),
         ({"embeddings": {"pretrained": "glove.txt"}}, "embeddings.pretrained: no file 'glove.txt'"),

@@ -1,5 +1,6 @@
 """Explorer: the arrays of the page, the weights of single words, and one file that opens from disk."""
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from stages import explorer
-from stages.explorer import SCRIPTS, STYLES, word_weights
+from stages.explorer import SCRIPTS, STYLES, clusters_of, word_weights
 from stages.lib.files import read_json, write_json
 from stages.lib.page.pack import unpack
-from tests.conftest import ROOT
+from stages.lib.word_model import WordModel
+from tests.conftest import ROOT, refused
 from tests.test_page_pack import strings_of
 from tests.test_pipeline import files_of
 from tests.toys import toy_model
@@ -110,3 +112,96 @@ def test_the_files_of_the_page_are_deps_of_the_stage() -> None:
         text = (ROOT / "stages/page" / name).read_text(encoding="utf-8")
         waiting += re.findall(r'{% (?:include|extends|import|from) "(.*?)"', text)
     assert deps == {f"stages/page/{name}" for name in {*SCRIPTS, *STYLES, *templates}}
+
+
+@pytest.mark.parametrize("words", [[f"w{'abcdefghij'[n]}" for n in range(count)] for count in (1, 2, 3, 5)])
+@pytest.mark.parametrize("labels", [("neg", "pos"), tuple("abcde")])
+@pytest.mark.parametrize("choice", [{"dims": 1}, {"clusters": 255}])
+def test_tiny_vocabularies_and_more_labels_work(
+    tmp_path: Path,
+    write_params: Callable[..., Path],
+    words: list[str],
+    labels: Sequence[str],
+    choice: dict[str, int],
+) -> None:
+    paths = write_inputs(tmp_path, words, 2, labels)
+    explorer.main(write_params(explorer=choice), *paths)
+    arrays = load_file(paths[-3])
+    assert arrays["weights"].shape == (len(words), 1 if len(labels) == 2 else len(labels))
+    assert arrays["coords"].shape == (len(words), 2)
+    assert arrays["vectors"].shape == (len(words), choice.get("dims", 2))
+    assert 1 <= len(strings_of(arrays, "clusters")) <= len(words)
+    assert arrays["cluster"].max() < len(strings_of(arrays, "clusters"))
+
+
+@pytest.mark.parametrize("pool", ["max", "mean_max", "sum"])
+def test_every_pool_has_weights_of_words(pool: str) -> None:
+    model = toy_model([[9], [9], [1], [2], [3]], [0.5], ["neg", "pos"], pool="sum")
+    arrays = model.words.arrays
+    if "max" in pool:
+        layer = {"vectors": arrays["weight"], "layer": np.ones((1, 1), np.float32), "bias": arrays["bias"]}
+        model.words = WordModel(pool, layer | ({"weight": arrays["weight"]} if pool == "mean_max" else {}))
+    assert word_weights(model, 3).T.tolist() == [[2, 4, 6] if pool == "mean_max" else [1, 2, 3]]
+
+
+def test_strange_words_labels_and_names_are_kept_as_text(
+    tmp_path: Path, write_params: Callable[..., Path]
+) -> None:
+    words = ["\0", "\u202etxet", "x" * 1_000_000, "</script><script>alert(1)</script>", "👩‍👩‍👧", '"', "<!--"]
+    paths = write_inputs(tmp_path, words, labels=("</script>", "\0"))
+    params = write_params()
+    params.write_text(params.read_text().replace("corpus: sample", "corpus: <b>"))
+    explorer.main(params, *paths)
+    html = paths[-1].read_text(encoding="utf-8")
+    assert "alert(1)" not in html
+    assert "<b>" not in html
+    assert len(html) < 1_000_000
+    arrays = read_page(paths[-1])
+    assert strings_of(arrays, "words") == [*words[:2], "x" * 100 + "…", *words[3:]]
+    assert strings_of(arrays, "labels") == ["</script>", "\0"]
+
+
+def test_fewer_dimensions_make_a_smaller_page_and_the_loss_is_stated(
+    tmp_path: Path, write_params: Callable[..., Path]
+) -> None:
+    words = [f"w{n}" for n in range(300)]
+    results = {}
+    for dims in (None, 3):
+        paths = write_inputs(tmp_path, words, dim=30)
+        explorer.main(write_params(explorer={"dims": dims}), *paths)
+        results[dims] = read_json(paths[-2])
+        assert json.loads(strings_of(load_file(paths[-3]), "facts")[0]).items() >= {
+            "corpus": "sample", "overlap": results[dims]["overlap"], "vector_dims": dims or 30,
+            "embedding_dims": 30, "words": 300, "words_of_vocabulary": 300,
+        }.items()  # fmt: skip
+    assert results[None]["overlap"] > 0.95
+    assert results[3]["overlap"] < 0.6
+    assert results[3]["page_bytes"] < results[None]["page_bytes"] - 5000
+    assert results[3]["trustworthiness"] == results[None]["trustworthiness"]
+
+
+def test_more_dimensions_than_the_vectors_have_are_refused(
+    tmp_path: Path, write_params: Callable[..., Path], stage: Callable[..., Any]
+) -> None:
+    paths = write_inputs(tmp_path, dim=5)
+    ended = stage("explorer", write_params(explorer={"dims": 6}), *paths)
+    assert refused(ended, "explorer.dims: found 6", "5 dimensions", "null")
+    assert not any(path.exists() for path in paths[-3:])
+
+
+def test_clusters_are_numbered_by_their_words_and_named_by_their_central_words() -> None:
+    directions = np.repeat(np.eye(3, dtype=np.float32), [2, 5, 3], axis=0)
+    vectors = directions + np.float32(0.01) * np.arange(10, dtype=np.float32)[:, None] % 3
+    words = ["9", "ab", "ca", "cb", "!", "cd", "ce", "e" * 99, "eb", "ec"]
+    cluster, names = clusters_of(words, vectors, 3)
+    assert cluster.tolist() == [2, 2, 0, 0, 0, 0, 0, 1, 1, 1]
+    assert names[2] == "ab"
+    assert set(names[0].split(", ")) <= {"ca", "cb", "cd", "ce"}
+    assert "e" * 20 + "…" in names[1].split(", ")
+
+
+def test_rare_words_are_in_the_cluster_of_their_direction(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explorer, "FITTED", 4)
+    vectors = np.array([[1, 0], [0, 1], [2, 0.1], [0.1, 2], [0, 9], [9, 0.5]], np.float32)
+    cluster, _ = clusters_of(list("abcdef"), vectors, 2)
+    assert cluster[0] == cluster[2] == cluster[5] != cluster[1] == cluster[3] == cluster[4]

@@ -17,3 +17,12 @@ def clean(text: str) -> str:
 def readable(text: str) -> str:
     """The text with a question mark for what UTF-8 cannot encode, such as half of an emoji in JSON."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def is_wordlike(token: str) -> bool:
+    """Whether a token has letters and no digits, and is worth showing where there is room for some words.
+
+    >>> [token for token in ("film", "don't", "9", "!", "кино") if is_wordlike(token)]
+    ['film', "don't", 'кино']
+    """
+    return any(map(str.isalpha, token)) and not any(map(str.isdigit, token))

@@ -25,8 +25,8 @@ def assemble(
 ) -> str:
     """The page that a template makes of its content.
 
-    `scripts` and `styles` are files of stages/page, in the order in which they are used. All scripts share one
-    scope. `data` is what `pack` made of arrays, by the id of the element that holds it.
+    `scripts` and `styles` are files of stages/page, in the order in which they are used. All scripts share
+    one scope. `data` is what `pack` made of arrays, by the id of the element that holds it.
     """
     script = '"use strict";\n(() => {\n' + "\n".join(map(source, scripts)) + "\n})();\n"
     style = "\n".join(map(source, styles))
