@@ -14,4 +14,21 @@ class Part(NamedTuple):
 
 
 BASE = Part(("unpack.js",), ("base.css",))
-EXPLORER = Part(("explorer.js",), ("explorer.css",))  # explorer.jinja
+EXPLORER = Part(  # explorer.jinja
+    (
+        "explorer_space.js",
+        "explorer_colour.js",
+        "explorer_camera.js",
+        "explorer_gl.js",
+        "explorer_canvas.js",
+        "explorer_labels.js",
+        "explorer_select.js",
+        "explorer_hash.js",
+        "explorer_export.js",
+        "explorer_table.js",
+        "explorer_controls.js",
+        "explorer_plot.js",
+        "explorer.js",
+    ),
+    ("explorer.css",),
+)
