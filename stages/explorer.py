@@ -33,13 +33,14 @@ from stages.lib.model import Model
 from stages.lib.neighbours import NEIGHBOURS, SAMPLE, evenly_spaced, overlap, trustworthiness, unit_rows
 from stages.lib.page.assemble import assemble
 from stages.lib.page.pack import pack
+from stages.lib.page.parts import BASE, EXPLORER
 from stages.lib.page.space import Space, by_row, shortened, top_directions
 from stages.lib.params import Section, read_params, read_yaml
 from stages.lib.reviews import Documents
 from stages.lib.text import is_wordlike
 
-SCRIPTS = ("unpack.js", "explorer.js", "explorer_page.js")
-STYLES = ("base.css", "explorer.css")
+SCRIPTS = (*BASE.scripts, *EXPLORER.scripts, "explorer_page.js")
+STYLES = (*BASE.styles, *EXPLORER.styles)
 
 AXES = 10  # principal components in the page, at most
 FITTED = 10_000  # most frequent words that the clusters are made of: vectors of rare words are mostly noise

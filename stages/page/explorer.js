@@ -1,13 +1,13 @@
 // The explorer of the word space: a plot of all words, with search, neighbours, analogies and axes.
 //
-//   explorerOf(element, dataElement, options)   unpacks the data and makes an explorer. A promise of it, or of
-//                                               null: then the element shows a sentence that states why.
+//   explorerOf(element, dataElement, options)   unpacks the data and makes an explorer. A promise of it, or
+//                                               of null: then the element shows a sentence that states why.
 //   new Explorer(element, arrays, options)      `arrays` from unpack(), as stages/lib/page/space.py has them
 //
 //   options  hash      keep the state in the address of the page (default true; for one explorer of a page)
 //            wheel     "focus" (default): the wheel zooms once the plot has the focus; "always"
 //            n         number of neighbours shown at first (default 10)
-//            template  the <template> with the markup (default: #explorer-template of explorer_template.jinja)
+//            template  the <template> with the markup (default: the one of explorer_template.jinja)
 //            onselect  called with the selected words (indices) after a reader changed the selection
 //
 //   explorer.select(indices, text)   selects words; `text` describes them. Does not call onselect.
@@ -26,8 +26,8 @@ const DEFAULTS = { hash: true, wheel: "focus", n: 10, onselect: null, template: 
 // The explorer of packed data, or one sentence in its element.
 async function explorerOf(element, data, options = {}) {
   if (typeof DecompressionStream === "undefined") {
-    return refuse(element, "This browser cannot decompress the words. Current versions of Chrome, Edge, Firefox "
-      + "and Safari can.");
+    return refuse(element, "This browser cannot decompress the words. Current versions of Chrome, Edge, "
+      + "Firefox and Safari can.");
   }
   let arrays;
   try {
@@ -131,12 +131,14 @@ class Explorer extends Plot {
 
   // Selects words without a call of onselect.
   select(indices, text = "") {
-    this.setSelection(Array.from(indices), "outside", text, indices.length === 1 ? indices[0] : -1);
+    const words = Array.from(indices);
+    this.setSelection(words, "outside", text, words.length === 1 ? words[0] : -1);
   }
 
   // `source` states what selected the words: search, neighbours, analogy, axis, shape, cluster or outside.
   setSelection(indices, source, text, focus = -1) {
     this.isTouched = true;
+    if (source !== "neighbours") this.neighbours = [];
     this.selection = { indices, set: new Set(indices), source, text };
     this.focus = focus;
     if (source !== "search") this.state.search = "";
@@ -151,7 +153,7 @@ class Explorer extends Plot {
     const { space, state } = this;
     this.neighbours = space.neighbours(index, state.n, state.metric);
     const total = this.neighbours.length;
-    const text = `${quoted(this.words[index])} and its ${total === 1 ? "nearest neighbour" : `${total} nearest`}`;
+    const text = `${quoted(this.words[index])} and its ${total} nearest`;
     this.setSelection([index, ...this.neighbours.map((word) => word.index)], "neighbours", text, index);
     this.reveal(index);
   }
@@ -160,7 +162,8 @@ class Explorer extends Plot {
     Object.assign(this.state, { search: text, isRegex });
     const { indices, error } = this.space.search(text, isRegex);
     this.searchError = error;
-    if (text) this.setSelection(indices, "search", `words that ${isRegex ? "match" : "contain"} ${quoted(text)}`);
+    const verb = isRegex ? "match" : "contain";
+    if (text) this.setSelection(indices, "search", `words that ${verb} ${quoted(text)}`);
     else if (this.selection.source === "search") this.clear();
   }
 
@@ -180,7 +183,7 @@ class Explorer extends Plot {
   // Selects nothing and shows all words.
   clear() {
     const wasIsolated = this.state.isolate;
-    Object.assign(this, { neighbours: [], searchError: "" });
+    this.searchError = "";
     Object.assign(this.state, { search: "", isolate: false });
     this.setSelection([], "none", "");
     if (wasIsolated) this.fit();
@@ -193,19 +196,20 @@ class Explorer extends Plot {
     this.fit();
   }
 
-  // The axis between two sets of words: the words at both ends are selected. `isUsed`: as the x axis of the plot.
+  // The axis between two sets of words, whose ends are selected. `isUsed`: as the x axis of the plot.
   setAxis(from, to, texts, isUsed) {
     const { scores, values } = this.space.axis(from, to);
     this.state.axis = texts;
     this.axisValues = values;
-    const order = Array.from(scores.keys()).sort((left, right) => scores[right] - scores[left] || left - right);
+    const order = Array.from(scores.keys());
+    order.sort((left, right) => scores[right] - scores[left] || left - right);
     const n = Math.min(this.state.n, Math.floor(order.length / 2));
     const ends = (indices) => indices.map((index) => ({ index, score: scores[index] }));
     this.axisEnds = { to: ends(order.slice(0, n)), from: ends(order.slice(order.length - n).reverse()) };
     const indices = [...this.axisEnds.from, ...this.axisEnds.to].map(({ index }) => index);
     this.setSelection(indices, "axis", `both ends of the axis ${quoted(texts[0])} → ${quoted(texts[1])}`);
-    const axes = isUsed ? ["words", ...this.state.axes.slice(1)] : this.state.axes.map((axis, k) => (axis === "words" ? k : axis));
-    this.setAxes(axes);
+    const others = this.state.axes.map((axis, k) => (axis === "words" ? k : axis));
+    this.setAxes(isUsed ? ["words", ...others.slice(1)] : others);
   }
 
   setAxes(axes) {
@@ -259,8 +263,10 @@ class Explorer extends Plot {
   // Restores the state of a hash; null leaves everything as it is.
   restore(state) {
     if (!state) return;
-    const { dims, axes, colour, metric, n, sized, lines, isRegex } = state;
-    Object.assign(this.state, JSON.parse(JSON.stringify({ colour, metric, n, sized, lines, output: state.output })));
+    const { dims, axes, isRegex } = state;
+    for (const name of ["colour", "metric", "n", "sized", "lines", "output"]) {
+      if (name in state) this.state[name] = state[name];
+    }
     if (dims) this.setDims(dims);
     if (state.axis) this.controls.applyAxis(...state.axis, axes?.[0] === "words");
     if (axes) this.setAxes(axes);

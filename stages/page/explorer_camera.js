@@ -75,7 +75,7 @@ class Camera {
     const side = Math.min(this.width, this.height);
     const flat = Math.max((extents[0] * side) / this.width, (extents[1] * side) / this.height);
     const radius = dims === 3 ? 0.78 * Math.hypot(...extents) : 1.12 * flat;
-    return { distance: Math.max(0.02, FOCAL * radius), target };
+    return { distance: FOCAL * Math.max(0.05, radius), target };
   }
 }
 
@@ -85,8 +85,8 @@ function sample(values, limit) {
   return Array.from({ length: Math.min(values.length, limit) }, (_, k) => values[Math.floor(k * step)]);
 }
 
-// Pixel positions of points (3 V): {x, y, w} (V,) each. w <= 0: behind the eye. `into` is an earlier result of
-// the same length, which is overwritten.
+// Pixel positions of points (3 V): {x, y, w} (V,) each. w <= 0: behind the eye. `into` is an earlier result,
+// which is overwritten.
 function projected(points, matrix, width, height, into = null) {
   const total = points.length / 3;
   const empty = () => new Float32Array(total);

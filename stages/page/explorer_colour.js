@@ -104,7 +104,8 @@ function legendOf(space, theme, state, onselect) {
   const bar = (colours, left, right, title) => {
     const strip = make("span", "explorer-strip");
     strip.style.background = `linear-gradient(to right, ${colours.map(css).join(", ")})`;
-    return [make("span", "explorer-legend-title", title), make("bdi", "", left), strip, make("bdi", "", right)];
+    const heading = make("span", "explorer-legend-title", title);
+    return [heading, make("bdi", "", left), strip, make("bdi", "", right)];
   };
   if (state.colour === "count") {
     const least = space.count.reduce((left, right) => Math.min(left, right), Infinity);

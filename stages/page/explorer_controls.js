@@ -52,7 +52,6 @@ class Controls {
     space.labels.slice(0, space.outputs).forEach((label, k) => this.parts.output.append(option(k, label)));
     this.parts.outputBox.hidden = space.outputs < 2;
     this.parts.n.max = Math.max(1, Math.min(200, space.length - 1));
-    guideInto(this.parts.guideText, space);
   }
 
   listenToView() {
@@ -148,8 +147,9 @@ class Controls {
   // The row of a typed word, or -1 and a message.
   rowOf(text, message) {
     const row = this.explorer.space.indexOf(text);
-    const isMissing = row < 0;
-    message.textContent = isMissing ? (text.trim() ? `${quoted(text.trim())} is not among the words.` : "Type a word.") : "";
+    const typed = text.trim();
+    const problem = typed ? `${quoted(typed)} is not among the words.` : "Type a word.";
+    message.textContent = row < 0 ? problem : "";
     return row;
   }
 
@@ -179,13 +179,13 @@ class Controls {
     Object.assign(parts.axisTo, { value: to });
     const sets = [];
     for (const text of [from, to]) {
-      const rows = (text.match(/[^\s,]+/g) ?? [""]).map((word) => this.rowOf(word, parts.axisMessage));
-      if (parts.axisMessage.textContent || rows.includes(-1)) {
-        const missing = (text.match(/[^\s,]+/g) ?? []).filter((word) => explorer.space.indexOf(word) < 0);
-        if (missing.length) parts.axisMessage.textContent = `Not among the words: ${missing.map(quoted).join(", ")}.`;
-        return;
-      }
-      sets.push(rows);
+      const words = text.match(/[^\s,]+/g) ?? [];
+      const missing = words.filter((word) => explorer.space.indexOf(word) < 0);
+      const problem = missing.length ? `Not among the words: ${missing.map(quoted).join(", ")}.`
+        : "Type one word or several on both sides.";
+      parts.axisMessage.textContent = missing.length || !words.length ? problem : "";
+      if (missing.length || !words.length) return;
+      sets.push(words.map((word) => explorer.space.indexOf(word)));
     }
     explorer.setAxis(...sets, [from.trim(), to.trim()], isUsed);
     for (const [end, text] of [["From", from], ["To", to]]) {
@@ -234,19 +234,23 @@ class Controls {
     press("dims3", state.dims === 3);
     press("dims2", state.dims === 2);
     press("isolate", state.isolate);
-    for (const mode of ["Move", "Box", "Lasso"]) press(`mode${mode}`, explorer.input.mode === mode.toLowerCase());
-    parts.plot.dataset.mode = explorer.input.mode;
+    const { mode } = explorer.input;
+    for (const name of ["Move", "Box", "Lasso"]) press(`mode${name}`, mode === name.toLowerCase());
+    parts.plot.dataset.mode = mode;
     const total = selection.indices.length;
     parts.isolate.textContent = state.isolate ? "Show all" : "Isolate";
     parts.isolate.disabled = total === 0;
     parts.clear.disabled = total === 0 && !state.search;
     parts.saveNeighbours.disabled = explorer.focus < 0 || !explorer.neighbours.length;
-    parts.status.textContent = total
-      ? `${whole(total)} of ${whole(space.length)} words selected${selection.text ? `: ${selection.text}` : ""}`
+    const what = selection.text ? `: ${selection.text}` : "";
+    parts.status.textContent = total ? `${whole(total)} of ${whole(space.length)} words selected${what}`
       : `${whole(space.length)} words, none selected`;
-    parts.overlay.setAttribute("aria-label", `Plot of ${whole(space.length)} words in ${state.dims} dimensions`);
+    const label = `Plot of ${whole(space.length)} words in ${state.dims} dimensions`;
+    parts.overlay.setAttribute("aria-label", label);
+    const onselect = (cluster) => explorer.selectCluster(cluster);
+    parts.legend.replaceChildren(...legendOf(space, explorer.theme, state, onselect));
+    guideInto(parts.guideText, explorer);
     this.updateAnswers();
-    parts.legend.replaceChildren(...legendOf(space, explorer.theme, state, (cluster) => explorer.selectCluster(cluster)));
     this.table.update();
   }
 
@@ -254,8 +258,10 @@ class Controls {
     const { explorer, parts } = this;
     const { state, selection, space, focus } = explorer;
     const matches = selection.source === "search" ? selection.indices : [];
-    parts.searchMessage.textContent = explorer.searchError || (state.search && !matches.length ? "No word matches."
-      : matches.length > LISTED ? `The ${LISTED} most frequent of ${whole(matches.length)}, with counts:` : "");
+    let message = explorer.searchError ?? "";
+    if (!message && state.search && !matches.length) message = "No word matches.";
+    if (matches.length > LISTED) message = `The ${LISTED} most frequent of ${whole(matches.length)}:`;
+    parts.searchMessage.textContent = message;
     this.list("searchList", matches.slice(0, LISTED).map((index) => ({ index })));
     const isShown = selection.source === "neighbours";
     if (isShown) {
@@ -282,15 +288,4 @@ class Controls {
     tip.style.right = isRight ? `${explorer.camera.width - x[index] + 14}px` : "auto";
     tip.style.top = `${Math.min(y[index] + 12, explorer.camera.height - 60)}px`;
   }
-}
-
-// A word's count, weight and cluster in one line.
-function describe(space, index, output) {
-  const { positive, negative } = weightLabels(space, output);
-  const weight = space.weight(index, output);
-  const side = Math.abs(weight) < 0.005 ? "" : ` (${weight > 0 ? positive : negative})`;
-  const parts = [`${whole(space.count[index])} times`];
-  if (space.outputs) parts.push(`weight ${signed(weight)}${side}`);
-  if (space.clusters.length > 1) parts.push(`cluster ${space.clusters[space.cluster[index]]}`);
-  return parts.join(" · ");
 }

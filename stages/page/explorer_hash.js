@@ -54,7 +54,8 @@ function stateIn(hash, space) {
   if (dims) state.dims = Number(dims);
   const n = Number(values.get("n"));
   if (Number.isInteger(n) && n >= 1 && n <= 200) state.n = n;
-  const axes = (values.get("axes") ?? "").split(",").map((text) => (text === "words" ? text : Number(text || NaN)));
+  const axisOf = (text) => (text === "words" ? text : Number(text || NaN));
+  const axes = (values.get("axes") ?? "").split(",").map(axisOf);
   const isComponent = (axis) => Number.isInteger(axis) && axis >= 0 && axis < Math.max(3, space.components);
   if (axes.length === 3 && axes.every((axis) => axis === "words" || isComponent(axis))) state.axes = axes;
   if (!(state.output >= 0 && state.output < space.outputs && space.outputs > 1)) delete state.output;

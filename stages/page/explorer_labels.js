@@ -9,6 +9,7 @@ class Overlay {
     this.context = canvas.getContext("2d");
     this.space = space;
     this.widths = new Map();
+    this.texts = new Map();
     this.placed = []; // of the last frame: {index, x, y, width, height}
     const strength = Float64Array.from(space.count, (count, row) => count * space.strength(row));
     this.order = Uint32Array.from({ length: space.length }, (_, row) => row);
@@ -17,9 +18,12 @@ class Overlay {
 
   // The text of a label: a long word is cut, and control characters are shown as spaces.
   text(index) {
-    const word = this.space.words[index].replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, " ");
-    const letters = Array.from(word);
-    return letters.length > 24 ? `${letters.slice(0, 23).join("")}…` : word;
+    if (!this.texts.has(index)) {
+      const word = this.space.words[index].replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, " ");
+      const letters = Array.from(word);
+      this.texts.set(index, letters.length > 24 ? `${letters.slice(0, 23).join("")}…` : word);
+    }
+    return this.texts.get(index);
   }
 
   // Draws a frame. `scene`: {width, height, ratio, theme, points, pixels, sizes, axes, dims, camera, focus,
@@ -64,7 +68,8 @@ class Overlay {
       context.stroke();
       const isLeft = x[end] < x[start];
       const left = Math.max(8, Math.min(width - 8, x[end] + (isLeft ? -5 : 5)));
-      this.write(axes[k], left, Math.max(12, Math.min(height - 12, y[end])), "soft", isLeft ? "right" : "left");
+      const top = Math.max(12, Math.min(height - 12, y[end]));
+      this.write(axes[k], left, top, "soft", isLeft ? "right" : "left");
     }
   }
 
@@ -138,7 +143,7 @@ class Overlay {
     }
   }
 
-  // A free box for a label to the right of its point, or to the left, which it occupies: {x, y, width, height}.
+  // A free box for a label to the right of its point, or to the left, which it occupies: {x, y, ...}.
   fit(index, x, y, gap, isBold, { occupied, columns, rows, width: right, font }) {
     const key = isBold ? -1 - index : index;
     if (!this.widths.has(key)) {

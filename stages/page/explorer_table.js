@@ -60,35 +60,53 @@ class WordTable {
     }));
     const last = this.first + page.length;
     const what = selection.indices.length ? "selected words" : "words, the most frequent first";
-    parts.tableCaption.textContent = `${whole(this.first + 1)} to ${whole(last)} of ${whole(indices.length)} ${what}`;
+    const range = `${whole(this.first + 1)} to ${whole(last)} of ${whole(indices.length)}`;
+    parts.tableCaption.textContent = `${range} ${what}`;
     parts.tableBefore.disabled = this.first === 0;
     parts.tableAfter.disabled = last >= indices.length;
   }
 }
 
-// Paragraphs that explain the plot. Facts that are absent are left out.
-function guideInto(element, space) {
+// A word's count, weight and cluster in one line.
+function describe(space, index, output) {
+  const { positive, negative } = weightLabels(space, output);
+  const weight = space.weight(index, output);
+  const side = Math.abs(weight) < 0.005 ? "" : ` (${weight > 0 ? positive : negative})`;
+  const parts = [`${whole(space.count[index])} times`];
+  if (space.outputs) parts.push(`weight ${signed(weight)}${side}`);
+  if (space.clusters.length > 1) parts.push(`cluster ${space.clusters[space.cluster[index]]}`);
+  return parts.join(" · ");
+}
+
+// Paragraphs that explain the plot as it is. Facts that are absent are left out.
+function guideInto(element, { space, state }) {
   const { facts } = space;
   const percent = (share) => `${(100 * share).toFixed(1)} %`;
   const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
-  const { positive, negative } = weightLabels(space, 0);
-  const kept = space.explained.slice(0, 3).reduce((sum, share) => sum + share, 0);
+  const { positive, negative } = weightLabels(space, state.output);
+  const axes = [...new Set(state.axes.slice(0, state.dims))].filter((axis) => axis < space.components);
+  const kept = axes.reduce((sum, axis) => sum + space.explained[axis], 0);
+  const trust = facts.trustworthiness?.[axes.length];
+  const isFirst = axes.every((axis) => axis < axes.length); // the measure is of the first components
   const texts = [
-    `Each point is a word. Words that occur in similar company have similar vectors of ${space.dim} numbers. The plot `
-    + `shows ${Math.min(3, space.components)} directions of these vectors, their principal components, which keep `
-    + `${percent(kept)} of the variance. Words that are far apart in the plot are far apart; words that are close in `
-    + "the plot may not be. Neighbours, analogies and axes use all numbers of the vectors, not the plot.",
+    `Each point is one of the ${whole(space.length)} most frequent words. Words that occur in similar `
+    + `contexts have similar vectors. The vectors have ${space.dim} dimensions; the plot shows principal `
+    + "components of them, the directions of largest variance. Those that are shown now keep "
+    + `${percent(kept)} of the variance.`,
+    "Words that are far apart in the plot are far apart. Words that are close in the plot may not be, so "
+    + "neighbours, analogies and axes are computed from the vectors, with all dimensions.",
   ];
-  if (isNumber(facts.trustworthiness)) {
-    texts.push(`The trustworthiness of the first three components is ${facts.trustworthiness.toFixed(2)}: 1 if all `
-      + "neighbours in the plot are neighbours in the original space too, about 0.5 if the plot were random.");
+  if (isNumber(trust) && isFirst) {
+    texts.push(`The trustworthiness of these ${axes.length} components is ${trust.toFixed(2)}. It is 1 if `
+      + "all neighbours in the plot are neighbours in the original space, and about 0.5 for random places.");
   }
   if (isNumber(facts.overlap)) {
-    texts.push(`The vectors in this page are rounded to 8 bits. ${percent(facts.overlap)} of the words' nearest `
-      + "neighbours stay the same.");
+    texts.push(`The page has the vectors with 8 bits per dimension. They keep ${percent(facts.overlap)} of `
+      + "the nearest neighbours that the exact vectors give.");
   }
-  texts.push(`The weight is what the word alone adds to the log-odds of the label in the classifier: above 0 (blue) it `
-    + `is evidence for ${quoted(positive)}, below 0 (orange) for ${quoted(negative)}, and near 0 (grey) for neither.`);
+  texts.push("The weight of a word is what it alone adds to the log-odds of a label in the classifier. "
+    + `Above 0 (blue) it is evidence for ${quoted(positive)}, below 0 (orange) for ${quoted(negative)}, and `
+    + "close to 0 (grey) for neither.");
   element.replaceChildren(...texts.map((text) => {
     const paragraph = document.createElement("p");
     paragraph.textContent = text;
