@@ -6,7 +6,6 @@ Models with random weights, made in a second, cover every choice that changes ho
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,10 +19,11 @@ from stages.lib.ngram.keys import learn_ngrams
 from stages.lib.ngram.letters import learn_alphabet, learn_char_ngrams
 from stages.lib.ngram.model import NGramConfig, NGramModel
 from stages.lib.page.pack import pack
+from stages.lib.page.reduction import rounded
 from stages.lib.page.scorer import SCRIPTS, Limits, Scorer, scorer_of
 from stages.lib.reviews import Documents, logits_for
 from stages.lib.word_model import WordModel, word_weights
-from stages.predictor import Predictor
+from stages.predictor import Explanation, Predictor
 from stages.tokens import learn_subwords, tokeniser_of
 from tests.conftest import ROOT
 
@@ -49,16 +49,18 @@ SCORE = """async ([packed, texts]) => {
 }"""
 
 STRANGE = [
-    "", " ", "\n\t ", "good", "GOOD GOOD good Good", "zzxqv wqqk xxvv", "wonderfulll boringgg", "!!!", "...",
-    "Don’t, don't; DON’T", "soft\u00adhyphen and word\u2060joiner", "a\u200bb\u200cc\u200dd", "\u0000nul\u0001",
+    "", " ", "\n\t ", "good", "GOOD GOOD good Good", "zzxqv wqqk xxvv", "wonderfulll boringgg", "!!!",
+    "Don’t, don't; DON’T", "soft\u00adhyphen and word\u2060joiner", "a\u200bb\u200cc\u200dd",
+    "\u0000nul\u0001",
     "👍🏽 👨‍👩‍👧 🏳️‍🌈 🇩🇪🇫🇷 #️⃣ 1️⃣ *️⃣ © ™ ☺ ☺️", "这部电影很好看。剧情无聊", "映画は面白い カタカナ", "영화 좋아요",
     "فیلم خوبی بود می‌خواهم", "סרט נהדר ״מאוד״", "हिन्दी फ़िल्म अच्छी थी", "ภาพยนตร์ดีมาก", "Größe STRASSE ẞ ŉ ǰ",
     "ΣΟΦΟΣ ΣΑΣ Σ ΌΣΟΣ.", "İstanbul ISPARTA ı", "e\u0301te\u0301 caf\u00e9 \u212b \u2126 ﬁ", "Æsthetic œuvre",
-    "<br>a<br />b<BR/>c<br\t/>d<br\u00a0>e<br\ufeff>f", "<script>alert(1)</script> & <b>", "<unk> <pad> x<unk>y",
-    "\ufeffstart \u0085 \u2028 \u3000 end\ufeff", "half \ud83d emoji \udc4d", "\u202eright to left\u202c",
-    "100,000.50 $5+3=8 <=> `a|b~c^d` @home #tag http://x.y/z?q=1", "it's 'quoted' o'clock rock'n'roll ''", "a_b-c/d\\e",
-    "word " * 3000, "loooong" * 500, "x" * 5000, "ⅷ ² ½ ௧ ٣", "x\u0301\u0302\u0327 \u0301", "▁a ▁▁b",
-    "\U000e0041 \ue000 \U0010ffff \ufdd0 \U00013000", "a\rb\r\nc\u000bd\u000ce\u001cf\u001fg", "the the the the the",
+    "<br>a<br />b<BR/>c<br\t/>d<br\u00a0>e<br\ufeff>f", "<script>alert(1)</script> & <b>",
+    "<unk> <pad> x<unk>y", "\ufeffstart \u0085 \u2028 \u3000 end\ufeff", "half \ud83d emoji \udc4d",
+    "\u202eright to left\u202c", "100,000.50 $5+3=8 <=> `a|b~c^d` @home #tag http://x.y/z?q=1",
+    "it's 'quoted' o'clock rock'n'roll ''", "a_b-c/d\\e", "word " * 500, "loooong" * 99, "x" * 1500, "▁a▁▁b",
+    "ⅷ ² ½ ௧ ٣", "x\u0301\u0302\u0327 \u0301", "\U000e0041 \ue000 \U0010ffff \ufdd0 \U00013000",
+    "a\rb\r\nc\u000bd\u000ce\u001cf\u001fg", "the the the the the", "a film. " * 40,
 ]  # fmt: skip
 
 
@@ -90,7 +92,7 @@ def case_of(
 ) -> Case:
     """A model with random weights, and vocabulary and n-grams of reviews of the sample."""
     reviews = pl.read_csv(ROOT / "data/corpora/sample/reviews.csv")["text"].to_list()
-    learned = reviews[:300] + STRANGE[3:30]
+    learned = reviews[:300] + STRANGE[3:29]
     if unit == "subwords":
         description = learn_subwords(iter(learned), 500, lowercase).to_str()
     else:
@@ -142,9 +144,9 @@ def random_ngrams(
         words=len(words) + 2,
         vocabulary="0",
     )
-    flat, lengths = np.array(sum(rows, []), np.int32), np.array([len(row) for row in rows])
+    flat, lengths = np.concatenate(rows).astype(np.int32), np.array([len(row) for row in rows])
     keys = np.zeros(0, np.int64)
-    if not config.buckets:
+    if not config.buckets and config.max_n:
         keys, _ = learn_ngrams(flat, lengths, config.max_n, config.words, 2, 10**6)
     count = config.buckets or len(keys)
     weight = random.normal(0, 0.5, (count, outputs)).astype(np.float32)
@@ -175,7 +177,7 @@ CASES: dict[str, dict[str, Any]] = {
     "everything": {"ngrams": {"char_max_n": 4}},
     "no n-grams": {},
     "letters only": {"ngrams": {"max_n": 0, "char_max_n": 5}},
-    "characters": {"unit": "characters", "ngrams": {"max_n": 4}},
+    "characters": {"unit": "characters", "ngrams": {"max_n": 4}, "texts": STRANGE[:30]},
     "subwords": {"unit": "subwords", "ngrams": {"char_max_n": 3}},
     "subwords in upper case": {"unit": "subwords", "lowercase": False},
     "upper case": {"lowercase": False, "ngrams": {"char_max_n": 2}},
@@ -196,23 +198,38 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_page_scores_as_the_predictor(name: str, page: Page) -> None:
-    case = case_of(**CASES[name])
-    assert_equal(case, case.scorer(), page)
+    assert_equal(case_of(**CASES[name]), page)
 
 
-def assert_equal(case: Case, scorer: Scorer, page: Page) -> None:
-    """Asserts that the page answers as the predictor."""
+def assert_equal(case: Case, page: Page) -> None:
+    """Asserts that the page gives a text the tokens, probabilities and contributions of the predictor: nearly
+    those of the whole model, and exactly those of the model with rounded weights."""
     predictor = case.predictor
-    results = page.evaluate(SCORE, [pack(scorer.arrays), case.texts])
-    expected = predictor.probabilities(case.texts)
-    predicted = predictor.model.predicted(expected)
-    worst = 0.0
-    for number, (text, result) in enumerate(zip(case.texts, results, strict=True)):
-        explanation = predictor.explain(text)
-        assert result["tokens"] == explanation.tokens, ascii(text[:200])
-        assert (result["known"], result["dropped"]) == (explanation.known, explanation.dropped)
-        error = float(np.abs(expected[number] - result["probabilities"]).max())
-        assert error < 1e-3, f"{error} {text[:200]!a} {result['tokens'][:30]}"
-        worst = max(worst, error)
-        assert result["label"] == predicted[number]
-    print(worst)
+    exact = Predictor(predictor.tokeniser, predictor.numbers, rounded(predictor.model))
+    results = page.evaluate(SCORE, [pack(case.scorer().arrays), case.texts])
+    found = np.array([result["probabilities"] for result in results])
+    probabilities = predictor.probabilities(case.texts)
+    assert np.abs(found - probabilities).max() < 1e-4
+    assert np.abs(found - exact.probabilities(case.texts)).max() < 1e-6
+    assert [result["label"] for result in results] == predictor.model.predicted(probabilities).tolist()
+    for label in range(len(predictor.labels)):
+        for result, explanation in zip(results, exact.explain_all(case.texts, label), strict=True):
+            assert result["tokens"] == explanation.tokens
+            assert (result["known"], result["dropped"]) == (explanation.known, explanation.dropped)
+            assert_explains(result["explanations"][label], explanation)
+
+
+def assert_explains(result: dict[str, Any], explanation: Explanation) -> None:
+    """Asserts that an explanation of the page is the predictor's."""
+    assert result["logit"] == pytest.approx(explanation.logit, abs=1e-5)
+    assert result["bias"] == pytest.approx(explanation.bias, abs=1e-5)
+    if explanation.contributions is None:
+        assert result["contributions"] is None
+        return
+    found = {(one["start"], one["end"]): one["value"] for one in result["contributions"]}
+    expected = {(one.start, one.end): one.value for one in explanation.contributions}
+    assert found.keys() == expected.keys()
+    assert all(abs(found[span] - value) < 1e-5 for span, value in expected.items())
+    assert result["bias"] + sum(found.values()) == pytest.approx(result["logit"], abs=1e-9)
+    sizes = [abs(one["value"]) for one in result["contributions"]]
+    assert sizes == sorted(sizes, reverse=True)
