@@ -1,5 +1,7 @@
 // What a text is worth to the model: logits, probabilities, and what each word and n-gram contributes.
 
+const LONGEST_NGRAM = 8; // words
+
 // The model that `scorer_of` packed: `score(text)` and `labels`.
 function scorerModel(arrays) {
   const config = JSON.parse(strings(arrays, "config")[0]);
@@ -119,7 +121,9 @@ function addWords({ config: { pool }, weight, idf, vectors, layer }, rows, raw, 
       }
     }
     for (let output = 0; output < raw.length; output++) {
-      for (let n = 0; n < largest.length; n++) raw[output] += largest[n] * layer.data[output * largest.length + n];
+      largest.forEach((value, n) => {
+        raw[output] += value * layer.data[output * largest.length + n];
+      });
     }
   }
 }
@@ -200,7 +204,7 @@ function explained(label, { logits, bias, share, spans, model }) {
   const [column, sign] = logits.length > 1 ? [label, 1] : [0, 2 * label - 1];
   const sums = new Map();
   for (const { start, end, table, row, factor } of spans) {
-    const key = `${start} ${end}`;
+    const key = start * LONGEST_NGRAM + end - start - 1;
     const value = sign * share * factor * table.data[row * table.width + column];
     const span = sums.get(key);
     if (span) span.value += value;

@@ -9,27 +9,29 @@ const POOL_POWERS = { mean: 1, sqrt: 0.5, sum: 0 };
 const SMALLEST_SUM = 1e-9; // divisor of the weighted mean of no words
 const LONG_WORD = 100; // characters; longer words are stored with a checksum of the whole
 
-// Integers whose bytes are stored by their significance: 2 bytes are signed, 4 are not.
+// Integers whose bytes are stored by their significance.
 function integers(arrays, name) {
   const { shape: [size], data } = arrays[name];
   const count = data.length / size;
-  const result = size === 2 ? new Int16Array(count) : new Uint32Array(count);
+  const result = new Uint32Array(count);
   for (let byte = 0; byte < size; byte++) {
     for (let n = 0; n < count; n++) result[n] |= data[byte * count + n] << (8 * byte);
   }
   return result;
 }
 
-// A table of rows with `width` numbers: 32-bit, or 16-bit integers with a scale for each column.
+// A table of rows with `width` numbers: 32-bit, or integers with a scale for each column. Their lowest bit is
+// the sign.
 function tableOf(arrays, name) {
+  const { shape, data } = arrays[name];
   const scale = arrays[`${name}_scale`]?.data;
-  if (!scale) {
-    const { shape, data } = arrays[name];
-    return { width: shape[1], data };
-  }
+  if (!scale) return { width: shape[1], data };
   const whole = integers(arrays, name);
-  const data = Float64Array.from(whole, (value, n) => value * scale[n % scale.length]);
-  return { width: scale.length, data };
+  const table = new Float64Array(whole.length);
+  for (let n = 0; n < table.length; n++) {
+    table[n] = ((whole[n] >>> 1) ^ -(whole[n] & 1)) * scale[n % scale.length];
+  }
+  return { width: scale.length, data: table };
 }
 
 // Adds `factor` times a row of a table to `sums`.

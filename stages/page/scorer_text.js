@@ -11,21 +11,18 @@ const BREAK_HINTS = /[\u00ad\u2060]/g; // soft hyphens and word joiners
 const WHITE_SPACE = /\p{White_Space}/gu;
 const INVISIBLE = /\p{Other}/gu;
 
-// The pattern WORD of stages/tokens.py.
+// The pattern WORD of stages/tokens.py. It is made when it is needed: older browsers have no flag v.
 const LETTER_CLASS = "[[\\p{L}\\p{M}\\p{N}]--\\p{Script=Han}]";
 const PICTOGRAPH =
   "\\p{Extended_Pictographic}[\\u{fe0e}\\u{fe0f}\\u{1f3fb}-\\u{1f3ff}\\u{e0020}-\\u{e007f}]*";
-const WORD_PATTERN = new RegExp(
-  [
-    "\\p{Script=Han}",
-    `${LETTER_CLASS}+(?:['\\u{200c}\\u{200d}]${LETTER_CLASS}+)*`,
-    `${PICTOGRAPH}(?:\\u{200d}${PICTOGRAPH})*`,
-    "[#*]\\u{fe0f}?\\u{20e3}",
-    "\\p{RI}\\p{RI}",
-    "[^\\p{White_Space}\\p{C}]",
-  ].join("|"),
-  "gv",
-);
+const WORD_PATTERN = [
+  "\\p{Script=Han}",
+  `${LETTER_CLASS}+(?:['\\u{200c}\\u{200d}]${LETTER_CLASS}+)*`,
+  `${PICTOGRAPH}(?:\\u{200d}${PICTOGRAPH})*`,
+  "[#*]\\u{fe0f}?\\u{20e3}",
+  "\\p{RI}\\p{RI}",
+  "[^\\p{White_Space}\\p{C}]",
+].join("|");
 
 // The text without HTML line breaks and without characters that UTF-8 cannot encode.
 function cleanText(text) {
@@ -38,14 +35,6 @@ function normalisedText(text, lowercase) {
   return (lowercase ? plain.toLowerCase() : plain).normalize("NFC");
 }
 
-function splitWords(text, lowercase) {
-  return normalisedText(text, lowercase).match(WORD_PATTERN) ?? [];
-}
-
-function splitCharacters(text, lowercase) {
-  return Array.from(withoutInvisible(normalisedText(text, lowercase)));
-}
-
 // The text with single spaces inside and none at its ends, and without control characters.
 function withoutInvisible(text) {
   return text.replace(WHITE_SPACE, " ").replace(INVISIBLE, "").replace(/ +/g, " ").replace(/^ | $/g, "");
@@ -54,8 +43,10 @@ function withoutInvisible(text) {
 // The function that splits a text as the tokeniser of the model does.
 function tokeniserOf({ unit, lowercase, special }, arrays) {
   if (unit === "subwords") return subwordTokeniser(lowercase, special, arrays);
-  const split = unit === "words" ? splitWords : splitCharacters;
-  return (text) => split(cleanText(text), lowercase);
+  const normalised = (text) => normalisedText(cleanText(text), lowercase);
+  if (unit === "characters") return (text) => Array.from(withoutInvisible(normalised(text)));
+  const pattern = new RegExp(WORD_PATTERN, "gv");
+  return (text) => normalised(text).match(pattern) ?? [];
 }
 
 // Byte-pair encoding. The special tokens are recognised in the text before anything else.

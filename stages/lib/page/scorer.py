@@ -22,8 +22,8 @@ alphabet       (A,)           the other arrays of a `CharModel`: word_weight, wo
 letters_*                     the n-grams of letters, as those of words
 pieces, merges                byte-pair encoding: text (P,) and (K, 2)
 
-Weights are stored as 16-bit integers with a scale for each column. The bytes of all integers are stored by
-their significance, first all low bytes, then the higher ones, which compresses better.
+Weights are stored as integers with a scale for each column. The bytes of all integers are stored by their
+significance, first all low bytes, then the higher ones, and a sign is the lowest bit, which compresses better.
 """
 
 import json
@@ -38,8 +38,16 @@ from stages.lib.arrays import Int32, Int64
 from stages.lib.model import Model
 from stages.lib.ngram.letters import FIRST_LETTER
 from stages.lib.page.pack import pack_strings
-from stages.lib.page.reduction import fitted, letters_in, recoded, reduced, rounded
-from stages.lib.page.space import by_column
+from stages.lib.page.reduction import (
+    VECTOR_LEVELS,
+    WEIGHT_LEVELS,
+    fitted,
+    letters_in,
+    recoded,
+    reduced,
+    rounded,
+    whole_numbers,
+)
 from stages.lib.page.trie import trie_of
 from stages.lib.reviews import Documents
 
@@ -169,9 +177,10 @@ def word_arrays(model: Model) -> dict[str, Any]:
     """The arrays of the `WordModel`, but for the bias."""
     arrays = model.words.arrays
     result: dict[str, Any] = {name: arrays[name] for name in ("idf", "layer") if name in arrays}
-    for name in ("weight", "vectors"):
-        if name in arrays:
-            result |= stored_weights(name, arrays[name], exact=model.config.pool == "sum")
+    if "weight" in arrays:
+        result |= stored_weights("weight", arrays["weight"], exact=model.config.pool == "sum")
+    if "vectors" in arrays:
+        result |= stored_weights("vectors", arrays["vectors"], levels=VECTOR_LEVELS)
     return result
 
 
@@ -204,24 +213,31 @@ def stored_ngrams(name: str, keys: Int64, base: int, weight: Any, exact: bool = 
     }
 
 
-def stored_weights(name: str, weight: Any, exact: bool = False) -> dict[str, Any]:
-    """Weights (F, O) as they are, or as integers of 16 bits with a scale for each column."""
+def stored_weights(
+    name: str, weight: Any, exact: bool = False, levels: int = WEIGHT_LEVELS
+) -> dict[str, Any]:
+    """Weights (F, O) as they are, or as integers with a scale for each column."""
     if exact:
         return {name: weight.astype(np.float32)}
-    whole, scale = by_column(weight)
-    return {name: by_significance(whole.astype("<i2")), f"{name}_scale": scale}
+    whole, scale = whole_numbers(weight, levels)
+    return {**stored_integers(name, sign_last(whole)), f"{name}_scale": scale}
+
+
+def sign_last(values: Any) -> Any:
+    """Integers of both signs as 0, -1, 1, -2, 2, ... are numbered.
+
+    >>> sign_last(np.array([0, -1, 1, -2, 2], np.int32)).tolist()
+    [0, 1, 2, 3, 4]
+    """
+    return (values << 1) ^ (values >> 31)
 
 
 def stored_integers(name: str, values: Any) -> dict[str, Any]:
-    """Integers from 0 to 2 ** 32 - 1."""
-    return {name: by_significance(values.astype("<u4"))}
+    """Integers (...) from 0 to 2 ** 32 - 1 as bytes (B, ...): the lowest byte of each, then the next, ...
 
-
-def by_significance(values: Any) -> Any:
-    """The bytes of integers (...): first the lowest byte of each, then the next one: (bytes, ...).
-
-    >>> by_significance(np.array([1, 258], "<i2")).tolist()
+    >>> stored_integers("n", np.array([1, 258]))["n"].tolist()
     [[1, 2], [0, 1]]
     """
-    each = np.ascontiguousarray(values).view(np.uint8).reshape(*values.shape, values.dtype.itemsize)
-    return np.ascontiguousarray(np.moveaxis(each, -1, 0))
+    size = max(1, (int(values.max(initial=0)).bit_length() + 7) // 8)
+    each = np.ascontiguousarray(values, "<u4").view(np.uint8).reshape(*values.shape, 4)
+    return {name: np.ascontiguousarray(np.moveaxis(each, -1, 0)[:size])}
