@@ -13,7 +13,7 @@ from stages.lib.command import Refusal
 from stages.lib.intervals import Metrics
 from stages.lib.scores import LabelSet
 from stages.lib.tables import open_table
-from tools.revisions import Revision, differing, find, flat
+from tools.revisions import Revision, check_seeds, find
 
 PREDICTIONS = "data/predictions.parquet"
 PROBABILITY = "probability_"  # and the name of a label: the column of its probabilities
@@ -96,17 +96,7 @@ def side(names: Sequence[str]) -> Side:
     """The runs of these names. Raises Refusal if several differ in more than their seeds, or not at all."""
     revisions = find(names)
     runs = [read(revision.file(PREDICTIONS), revision.name) for revision in revisions]
-    for n, one in enumerate(revisions):
-        for other in revisions[:n]:
-            params = differing(flat(other.params), flat(one.params))
-            seeds = [name for name in params if name.rpartition(".")[2] == "seed"]
-            changed = [name for name in params if name not in seeds]
-            changed += differing(other.inputs(PREDICTIONS), one.inputs(PREDICTIONS))
-            if changed or not seeds:
-                raise Refusal(
-                    f"{other.name},{one.name}: these differ in {', '.join(changed) or 'no seed'}; the "
-                    "runs of one side must differ in their seeds only"
-                )
+    check_seeds(revisions, PREDICTIONS)
     return Side(revisions, runs)
 
 

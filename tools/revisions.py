@@ -137,6 +137,21 @@ def find(names: Sequence[str]) -> list[Revision]:
     return revisions
 
 
+def check_seeds(revisions: Sequence[Revision], output: str) -> None:
+    """Raises Refusal unless the revisions differ in their seeds only, as far as an output depends on them."""
+    for n, one in enumerate(revisions):
+        for other in revisions[:n]:
+            params = differing(flat(other.params), flat(one.params))
+            seeds = [name for name in params if name.rpartition(".")[2] == "seed"]
+            changed = [name for name in params if name not in seeds]
+            changed += differing(other.inputs(output), one.inputs(output))
+            if changed or not seeds:
+                raise Refusal(
+                    f"{other.name},{one.name}: these differ in {', '.join(changed) or 'no seed'}; the "
+                    "runs of one side must differ in their seeds only"
+                )
+
+
 def commits_of(names: Sequence[str]) -> dict[str, tuple[str, Path]]:
     """The commit of each name, and the cache with its files."""
     if not names:

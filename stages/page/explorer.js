@@ -15,6 +15,7 @@
 //   explorer.clear()                 selects nothing
 //   explorer.words, explorer.space   the words, and the questions that can be asked about them
 //   explorer.onselect                may be set later
+//   explorer.onhover                 called with the word (index or -1) that the pointer is on; may be set
 //
 // No state is global, and the ids of an explorer's elements are unique, so a page can have several.
 // element.explorer is the instance; element has data-ready="true" once the first frame is drawn.
@@ -232,6 +233,7 @@ class Explorer extends Plot {
     if (hover === this.hover) return;
     this.hover = hover;
     this.controls.showTip(hover);
+    this.onhover?.(hover);
     this.draw();
   }
 
