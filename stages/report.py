@@ -1,247 +1,290 @@
 """Report: show it.
 
-One page with the results of all other stages: the data, the metrics beside the baselines, the space of
-words, and the wrong predictions with the highest probability, with what each word and n-gram contributed.
-The page is one file that contains everything it needs, and opens without a network. The stage ends with one
-line about the run, and writes the few metrics that DVC lists (`stages.lib.headline`).
+One page with the results of all other stages. Its first screen has the headline: the accuracy with its
+interval beside the baselines, whether the lead is more than chance, and a map of the words that decide.
+Below are the data, the training, the metrics, slices, robustness, reviews with the contributions of their
+words, the strongest words, the explorer, the parameters, and how to make the page again. The page is one file
+that contains everything it needs, and opens without a network. metrics/report.md is a short form of it, for
+pull requests.
 
+The stage ends with one line about the run, and writes the few metrics that DVC lists (`stages.lib.headline`).
 Texts, labels and words come from outside. jinja escapes them in the page, `stages.lib.charts` in the charts.
 
     python -m stages.report --help
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow.compute as pc
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from pydantic import Field
+from safetensors.numpy import load_file
 
 from stages import LABELLED, SPLITS, STAGES, TEST
-from stages.lib import charts
+from stages.lib.charts import curves
+from stages.lib.charts.matrix import confusion, confusions
+from stages.lib.charts.strips import bar
+from stages.lib.charts.words import word_map
 from stages.lib.command import run
 from stages.lib.files import atomic, read_json, write_json
-from stages.lib.headline import BASELINES, headline, verdict
+from stages.lib.headline import headline, lead_in_words, verdict
+from stages.lib.page.assemble import assemble
+from stages.lib.page.pack import pack
+from stages.lib.page.parts import BASE, EXPLORER
 from stages.lib.params import Section, read_params, read_yaml
+from stages.lib.report import numbers
+from stages.lib.report.curves import abstaining, order_of, precision_recall, runners_up
+from stages.lib.report.examples import LONGEST, Part, parts_of, token_values
+from stages.lib.report.lexicon import Lexicon, label_entries, map_words
+from stages.lib.report.provenance import differing, origin_of, provenance, settings
+from stages.lib.report.summary import summary
+from stages.lib.report.tables import (
+    MEASURES,
+    MODELS,
+    alterations,
+    marked,
+    models_by_accuracy,
+    neighbours_by_word,
+    read_rows,
+    read_slices,
+    slice_table,
+    worst_pairs,
+)
+from stages.lib.text import clean
 from stages.lib.texts import texts_of
 from stages.predictor import Explanation, Predictor
 
+SHOWN = 3  # reviews of a list; the others are folded
 STRONGEST = 8  # contributions shown per review
-MEASURES = {
-    "accuracy": "accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
-    "mcc": "Matthews correlation",
-    "roc_auc": "ROC AUC",
-    "pr_auc": "PR AUC",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "mean_absolute_error": "mean absolute error",
-    "within_one": "at most one step off",
-    "quadratic_kappa": "quadratic kappa",
+NAMED = 90  # words with names in the map, if there is room
+CONFUSIONS = 10  # most frequent confusions that are listed
+TABLES = (
+    "embeddings_loss.csv",
+    "classifier_curve.csv",
+    "evaluation_roc.csv",
+    "evaluation_confusion.csv",
+    "evaluation_reliability.csv",
+    "evaluation_coverage.csv",
+    "evaluation_slices.csv",
+)
+HELPERS = {
+    "percent": numbers.percent,
+    "whole": numbers.whole,
+    "signed": numbers.signed,
+    "points": numbers.points,
+    "bar": bar,
 }
-MODELS = {"ensemble": "Firth", **BASELINES}
-ALTERATIONS = {
-    "shuffled": "words shuffled",
-    "upper_case": "in upper case",
-    "typos": "typing errors in {} % of the letters",
-    "first": "first {} tokens only",
-    "last": "last {} tokens only",
-}
+SCRIPTS = (*BASE.scripts, *EXPLORER.scripts, "report.js")
+STYLES = (*BASE.styles, "charts.css", "report.css", *EXPLORER.styles)
 
 Row = dict[str, Any]
 
 
 class Params(Section):
     mistakes: int = Field(ge=0, le=1000)  # wrong predictions with the highest probability, with their text
+    uncertain: int = Field(ge=0, le=1000)  # reviews with the smallest margin between two labels
     pairs: int = Field(ge=0, le=1000)  # wrongly predicted minimal pairs of each kind, with both texts
-    points: int = Field(ge=1, le=20_000)  # most frequent words in the 3-D view
+    strongest: int = Field(ge=0, le=1000)  # words, and n-grams, of each label
 
 
-class Mistake(NamedTuple):
-    """A wrong prediction."""
+class Example(NamedTuple):
+    """A test review, its prediction, and how that comes about."""
 
     id: str
     label: str
     predicted: str
     probability: float
-    text: str
+    second: str  # the next probable label
+    second_probability: float
+    parts: list[Part]
+    left_out: int  # characters that are not shown
+    explanation: Explanation
 
 
-class Alteration(NamedTuple):
-    """What an alteration of the test reviews did."""
-
-    name: str
-    metrics: dict[str, float]
-
-
-class Slice(NamedTuple):
-    """The accuracy on some of the test reviews."""
-
-    slice: str
-    part: str
-    reviews: int
-    accuracy: float
-    low: float
-    high: float
-    difference: float  # to the accuracy on all of them
-
-    @property
-    def is_notable(self) -> bool:
-        """Whether the accuracy on all reviews is outside the interval of this slice."""
-        return not self.low <= self.accuracy - self.difference <= self.high
+def worst_mistakes(predictions: pa.Table, count: int) -> list[int]:
+    """The rows of the wrong predictions with the highest probability."""
+    ids, labels, predicted = (predictions[name].to_pylist() for name in ("id", "label", "predicted"))
+    probability = predictions["probability"].to_pylist()
+    wrong = [row for row in range(len(ids)) if labels[row] != predicted[row]]
+    return sorted(wrong, key=lambda row: (-probability[row], ids[row]))[:count]
 
 
-def worst_mistakes(predictions: Path, count: int, raw: Path) -> list[Mistake]:
-    """The wrong predictions with the highest probability, with their texts."""
-    columns = ["id", "label", "predicted", "probability"]
-    table = pq.read_table(predictions, columns=columns)
-    wrong = table.filter(pc.not_equal(table["label"], table["predicted"]))
-    wrong = wrong.sort_by([("probability", "descending"), ("id", "ascending")]).slice(0, count)
-    rows = wrong.to_pylist()
-    texts = texts_of(raw, [row["id"] for row in rows])
-    return [Mistake(**row, text=texts[row["id"]]) for row in rows]
+def least_certain(predictions: pa.Table, labels: Sequence[str], count: int) -> list[int]:
+    """The rows with the smallest margin between the probabilities of the predicted label and the next one."""
+    _, second = runners_up(predictions, labels)
+    margin = np.abs(predictions["probability"].to_numpy() - second).round(6).tolist()
+    ids = predictions["id"].to_pylist()
+    return sorted(range(len(ids)), key=lambda row: (margin[row], ids[row]))[:count]
 
 
-def explain(predictor: Predictor, mistakes: Sequence[Mistake]) -> list[Explanation] | None:
-    """How each wrong prediction came about. None if the pool takes a maximum, which cannot be explained."""
-    explanations = [predictor.explain(one.text, predictor.labels.index(one.predicted)) for one in mistakes]
-    return None if any(one.contributions is None for one in explanations) else explanations
-
-
-def alterations(robustness: Mapping[str, dict[str, float]]) -> list[Alteration]:
-    """The alterations in metrics/robustness.json with readable names, the least harmful first.
-
-    >>> [one.name for one in alterations({"last_9": {"accuracy": 0.1}, "shuffled": {"accuracy": 0.2}})]
-    ['words shuffled', 'last 9 tokens only']
-    """
-    named = []
-    for name, metrics in sorted(robustness.items(), key=lambda item: -item[1]["accuracy"]):
-        word, _, number = name.rpartition("_")
-        named.append(Alteration((ALTERATIONS.get(name) or ALTERATIONS[word]).format(number), metrics))
-    return named
-
-
-def worst_pairs(robustness_pairs: Path, count: int) -> list[Row]:
-    """Wrongly predicted minimal pairs, at most `count` of each kind: those with the lowest probability of a
-    right label."""
-    rows = [row for row in pq.read_table(robustness_pairs).to_pylist() if not row["right"]]
-    rows.sort(key=lambda row: (row["kind"], min(row["probability_a"], row["probability_b"]), row["id"]))
-    shown: list[Row] = []
-    for kind in dict.fromkeys(row["kind"] for row in rows):
-        shown += [row for row in rows if row["kind"] == kind][:count]
-    return shown
-
-
-def neighbours_by_word(agreement: Path) -> dict[tuple[str, bool], list[tuple[str, float]]]:
-    """The nearest neighbours of each listed word: (word, whether it is in the vocabulary) -> neighbours."""
-    table: dict[tuple[str, bool], list[tuple[str, float]]] = {}
-    for row in pq.read_table(agreement).to_pylist():
-        neighbours = table.setdefault((row["word"], row["known"]), [])
-        neighbours.append((row["neighbour"], row["similarity"]))
-    return table
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a small CSV file."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def read_slices(path: Path) -> list[Slice]:
-    """The rows of metrics/evaluation_slices.csv without the first, which is all reviews."""
+def examples(predictions: pa.Table, rows: Sequence[int], predictor: Predictor, raw: Path) -> list[Example]:
+    """Rows of data/predictions.parquet with their texts, and what each word contributed."""
+    labels, second = runners_up(predictions, predictor.labels)
+    chosen = predictions.take(pa.array(rows, pa.int64())).to_pylist()
+    texts = texts_of(raw, [row["id"] for row in chosen])
     return [
-        Slice(row["slice"], row["part"], int(row["reviews"]), *(float(row[f]) for f in Slice._fields[3:]))
-        for row in read_rows(path)[1:]
+        Example(
+            row["id"],
+            row["label"],
+            row["predicted"],
+            row["probability"],
+            labels[number],
+            float(second[number]),
+            *explained(predictor, clean(texts[row["id"]]), row["predicted"]),
+        )
+        for row, number in zip(chosen, rows, strict=True)
     ]
 
 
-def draw_charts(metrics: Path, projection: dict[str, list[Any]], variance: Sequence[float]) -> dict[str, str]:
-    """All charts of the page as HTML."""
+def explained(predictor: Predictor, text: str, label: str) -> tuple[list[Part], int, Explanation]:
+    """A text with the contributions to a label marked, the number of its characters that are not shown, and
+    the explanation."""
+    explanation = predictor.explain(text, predictor.labels.index(label))
+    tokens, read = predictor.tokens([text])[0], len(explanation.tokens)
+    values = token_values(((c.start, c.end, c.value) for c in explanation.contributions or []), read)
+    kept = predictor.kept_positions(len(tokens), read)
+    parts = parts_of(text, tokens, dict(zip(kept, values, strict=True)))
+    return parts, max(0, len(text) - LONGEST), explanation
 
-    def curve(file: str, x: str, ys: dict[str, str]) -> str:
-        chart = charts.line_chart(read_rows(metrics / f"{file}.csv"), x, ys, "loss")
-        return charts.embed(chart, file)
+
+def draw_charts(
+    metrics: Path, predictions: pa.Table, labels: Sequence[str], positive: str | None
+) -> dict[str, Markup]:
+    """The charts of the page. One that cannot be drawn, such as a curve of one label, is empty."""
+
+    def losses(file: str, x: str, names: dict[str, str]) -> Markup:
+        return curves.training(file, read_rows(metrics / f"{file}.csv"), x, names)
 
     roc = read_rows(metrics / "evaluation_roc.csv")
-    confusion = read_rows(metrics / "evaluation_confusion.csv")
-    reliability = read_rows(metrics / "evaluation_reliability.csv")
-    losses = {"train_loss": "train", "validation_loss": "validation"}
+    lines = precision_recall(predictions, labels, positive)
+    coverage = read_rows(metrics / "evaluation_coverage.csv")
+    epochs = {"train_loss": "training", "validation_loss": "validation"}
     return {
-        "space": charts.embed(charts.word_space(projection, variance), "space", height=620),
-        "embeddings_loss": curve("embeddings_loss", "words", {"loss": "loss"}),
-        "classifier_curve": curve("classifier_curve", "epoch", losses),
-        "roc": charts.embed(charts.roc_curves(roc), "roc") if roc else "",
-        "confusion": charts.embed(charts.confusion_matrix(confusion), "confusion"),
-        "reliability": charts.embed(charts.reliability(reliability), "reliability"),
+        "embeddings_loss": losses("embeddings_loss", "words", {"loss": "loss"}),
+        "classifier_curve": losses("classifier_curve", "epoch", epochs),
+        "confusion": confusion(read_rows(metrics / "evaluation_confusion.csv")),
+        "roc": curves.roc(roc) if roc else Markup(),
+        "pr": curves.precision_recall(lines) if lines else Markup(),
+        "reliability": curves.reliability(read_rows(metrics / "evaluation_reliability.csv")),
+        "coverage": curves.coverage(coverage, [row.threshold for row in abstaining(coverage)]),
     }
 
 
-def render(content: dict[str, Any]) -> str:
-    """The page, from stages/report.html.jinja."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def results(facts: Mapping[str, Any], metrics: Path) -> Row:
+    """What the page shows of the metrics."""
+    evaluation = facts["evaluation"]
+    listed, accuracy = headline(facts), evaluation["ensemble"]["accuracy"]
+    slices = read_slices(metrics / "evaluation_slices.csv")
+    models, models_axis = marked(models_by_accuracy(evaluation), accuracy)
+    altered, alterations_axis = marked(
+        alterations(facts["robustness"]), facts["robustness"]["unaltered"]["accuracy"]
     )
-    return environment.get_template("report.html.jinja").render(content)
+    return {
+        "facts": facts,
+        "splits": SPLITS,
+        "labelled": LABELLED,
+        "listed": listed,
+        "lead": lead_in_words(listed, evaluation["best_baseline"]),
+        "headline_rows": models,
+        "headline_axis": models_axis,
+        "measures": MEASURES,
+        "compared": [name for name in MEASURES if name in evaluation["differences"]["nbsvm"]],
+        "models": MODELS,
+        "slices": slice_table(slices, accuracy),
+        "every_slice": slices,
+        "alterations": altered,
+        "alterations_axis": alterations_axis,
+        "abstaining": abstaining(read_rows(metrics / "evaluation_coverage.csv")),
+        "confusions": confusions(read_rows(metrics / "evaluation_confusion.csv"), CONFUSIONS),
+    }
+
+
+def words(
+    predictor: Predictor, space: Mapping[str, Any], vocabulary: Path, params: Params, ordered: bool
+) -> Row:
+    """What the page shows of the words: the strongest of each label, and the map."""
+    lexicon, labels = Lexicon.of_space(space), predictor.labels
+    tokens = pq.read_table(vocabulary, columns=["token"])["token"].to_pylist()
+    entries = label_entries(lexicon, predictor.model, tokens, params.strongest)
+    sides = (labels[0], labels[-1]) if len(labels) == 2 or ordered else None
+    return {
+        "lexicon": entries,
+        "heaviest": max((one.weight for _, every in entries for part in every for one in part), default=1),
+        "sides": sides,
+        "map": word_map(map_words(lexicon, len(labels), ordered), lexicon.explained.tolist(), sides, NAMED),
+    }
+
+
+def reviews(predictor: Predictor, predictions: pa.Table, raw: Path, params: Params) -> Row:
+    """What the page shows of single reviews."""
+    mistakes = worst_mistakes(predictions, params.mistakes)
+    uncertain = least_certain(predictions, predictor.labels, params.uncertain)
+    listed = {"mistakes": mistakes, "uncertain": uncertain}
+    shown = {name: examples(predictions, rows, predictor, raw) for name, rows in listed.items()}
+    explained = predictor.model.config.pool not in ("max", "mean_max")
+    return {**shown, "explained": explained, "shown_examples": SHOWN, "strongest": STRONGEST}
+
+
+def choices(params: Path, defaults: Path) -> Row:
+    """What the page shows of the parameters."""
+    chosen = read_yaml(params)
+    every = settings(chosen, read_yaml(defaults))
+    return {
+        "corpus": chosen["corpus"],
+        "params": chosen,
+        "settings": every,
+        "changed": differing(every),
+    }
 
 
 def main(
     params: Path,
+    defaults: Path,
+    lock: Path,
     metrics: Path,
+    corpus: Path,
     raw: Path,
     tokeniser: Path,
     vocabulary: Path,
     agreement: Path,
-    projection: Path,
     ensemble: Path,
     predictions: Path,
     robustness_pairs: Path,
+    explorer: Path,
     headline_json: Path,
+    summary_md: Path,
     report: Path,
 ) -> None:
-    choices = read_params(params, "report", Params)
+    section = read_params(params, "report", Params)
     facts = {stage: read_json(metrics / f"{stage}.json") for stage in STAGES[:-1]}
-    predictor = Predictor.load(tokeniser, vocabulary, ensemble)
-    mistakes = worst_mistakes(predictions, choices.mistakes, raw)
-    points = pq.read_table(projection).slice(0, choices.points).to_pydict()
-    variance = list(facts["projection"]["explained"].values())
-    page = render(
-        {
-            "params": read_yaml(params),
-            "facts": facts,
-            "labels": predictor.labels,
-            "splits": SPLITS,
-            "labelled": LABELLED,
-            "measures": MEASURES,
-            "compared": [name for name in MEASURES if name in facts["evaluation"]["differences"]["nbsvm"]],
-            "models": MODELS,
-            "slices": read_slices(metrics / "evaluation_slices.csv"),
-            "charts": draw_charts(metrics, points, variance),
-            "kept": sum(variance[:3]),
-            "neighbours": neighbours_by_word(agreement),
-            "alterations": alterations(facts["robustness"]["altered"]),
-            "wrong_pairs": worst_pairs(robustness_pairs, choices.pairs),
-            "mistakes": mistakes,
-            "explanations": explain(predictor, mistakes),
-            "strongest": STRONGEST,
-            "temperature": predictor.model.config.temperature,
-            "shown": len(points["token"]),
-            "plotly": charts.script(),
-        }
-    )
+    predictor, table = Predictor.load(tokeniser, vocabulary, ensemble), pq.read_table(predictions)
+    space, positive = load_file(explorer), facts["evaluation"].get("positive")
+    inputs = [raw, tokeniser, vocabulary, agreement, ensemble, predictions, robustness_pairs, explorer]
+    inputs += [metrics / f"{stage}.json" for stage in STAGES[:-1]] + [metrics / name for name in TABLES]
+    content = {
+        **results(facts, metrics),
+        **choices(params, defaults),
+        **words(predictor, space, vocabulary, section, order_of(table) is not None),
+        **reviews(predictor, table, raw, section),
+        "labels": predictor.labels,
+        "charts": draw_charts(metrics, table, predictor.labels, positive),
+        "wrong_pairs": worst_pairs(robustness_pairs, section.pairs),
+        "neighbours": neighbours_by_word(agreement),
+        "provenance": provenance(inputs, lock, read_yaml(params)),
+        "origin": origin_of(corpus, read_yaml(params)["raw"]["checksum"]),
+    }
+    page = assemble("report.jinja", content | HELPERS, SCRIPTS, STYLES, {"space": pack(space)})
     with atomic(report) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    listed, best = headline(facts), facts["evaluation"]["best_baseline"]
-    write_json(headline_json, listed, sort=False)
-    print(f"{verdict(listed, best, facts['raw']['reviews'][TEST])}. Report: {report}")
+    with atomic(summary_md) as temporary:
+        temporary.write_text(summary(content), encoding="utf-8")
+    write_json(headline_json, content["listed"], sort=False)
+    best, number = facts["evaluation"]["best_baseline"], facts["raw"]["reviews"][TEST]
+    print(f"{verdict(content['listed'], best, number)}. Report: {report}")
 
 
 if __name__ == "__main__":

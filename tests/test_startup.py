@@ -29,7 +29,7 @@ NEEDED = {
     "evaluation": {"scipy"},
     "robustness": {"scipy", "polars"},
     "explorer": {"scipy"},
-    "report": {"scipy", "polars", "plotly"},
+    "report": {"scipy", "polars"},
 }
 
 

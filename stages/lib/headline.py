@@ -68,3 +68,23 @@ def verdict(metrics: Mapping[str, float], baseline: str, reviews: int) -> str:
         f"lead over the best baseline, {BASELINES[baseline]}: {lead:+.1f} points "
         f"({lead_low:+.1f} to {lead_high:+.1f}), {chance}"
     )
+
+
+def lead_in_words(metrics: Mapping[str, float], baseline: str) -> str:
+    """Whether the lead over the best baseline is more than chance, as sentences for a page.
+
+    >>> print(lead_in_words({"lead": 0.05, "lead_low": 0.01, "lead_high": 0.09}, "nbsvm")[:85])
+    Firth is 5.0 points above the best baseline, NBSVM (95 % interval: +1.0 to +9.0). Thi
+    >>> print(lead_in_words({"lead": -0.01, "lead_low": -0.04, "lead_high": 0.02}, "nbsvm")[:62])
+    Firth is 1.0 points below the best baseline, NBSVM (95 % inter
+    """
+    lead, low, high = (100 * metrics[name] for name in ("lead", "lead_low", "lead_high"))
+    side = "above" if lead >= 0 else "below"
+    if low > 0 or high < 0:
+        chance = "This is more than chance."
+    else:
+        chance = "This is no more than chance: another test split of this kind could turn it around."
+    return (
+        f"Firth is {abs(lead):.1f} points {side} the best baseline, {BASELINES[baseline]} "
+        f"(95 % interval: {low:+.1f} to {high:+.1f}). {chance}"
+    )

@@ -27,6 +27,7 @@ RENAMED = {
     "classifier.blend": "ensemble.weights",
     "classifier.calibration": "ensemble.calibration",
     "classifier.threshold": "ensemble.threshold",
+    "report.points": "explorer.words",
     "ngrams.longest": "ngrams.max_n",
     "ngrams.least": "ngrams.min_df",
     "ngrams.limit": "ngrams.max_features",

@@ -1,0 +1,95 @@
+"""A map of words in the plane of the first two principal components, marked by what they are evidence for."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from stages.lib.charts.svg import LETTER, Plot, chart, element, shortened
+
+NAME = 18
+LINE = 13.0  # pixels between two lines of labels
+
+
+class Word(NamedTuple):
+    """A word of the map. Its weight is positive or negative evidence for the last label."""
+
+    text: str
+    x: float
+    y: float
+    weight: float
+
+
+class Box(NamedTuple):
+    """A rectangle that a label covers."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def covers(self, other: "Box") -> bool:
+        """Whether two rectangles have a point in common."""
+        return (
+            self.left < other.right
+            and other.left < self.right
+            and self.top < other.bottom
+            and other.top < self.bottom
+        )
+
+
+def word_map(
+    words: Sequence[Word], explained: Sequence[float], sides: tuple[str, str] | None, named: int
+) -> Markup:
+    """Words as points, the first of them with names that do not cover each other.
+
+    `sides` are the two labels that negative and positive weights stand for, or None if colours mean nothing.
+    """
+    plot = Plot(
+        extent([word.x for word in words]),
+        extent([word.y for word in words]),
+        width=520,
+        height=420,
+        margin=(8, 8, 30, 8),
+    )
+    strongest = max((abs(word.weight) for word in words), default=0.0) or 1.0
+    points: list[Markup] = []
+    names: list[Markup] = []
+    taken: list[Box] = []
+    for word in words:
+        x, y = plot.x(word.x), plot.y(word.y)
+        kind = side(word.weight) if sides else "none"
+        radius = 1.6 + 2.2 * (abs(word.weight) / strongest) ** 0.5
+        points.append(element("circle", class_=f"word {kind}", cx=x, cy=y, r=radius))
+        text = shortened(word.text, NAME)
+        box = Box(x + 4, y - LINE / 2, x + 8 + LETTER * len(text), y + LINE / 2)
+        if len(names) < named and box.right < plot.width and not any(box.covers(other) for other in taken):
+            taken.append(box)
+            names.append(element("text", text, class_=f"word {kind}", x=x + 5, y=y + 4))
+    axis = f"first principal component ({100 * explained[0]:.0f} % of the variance)"
+    content = [
+        element("rect", class_="panel", x=0, y=0, width=plot.width, height=plot.height - 24, rx=8),
+        *points,
+        *names,
+        element("text", f"→ {axis}", class_="axis", x=8, y=plot.height - 6),
+    ]
+    desc = f"{len(words)} words in the plane of the first two principal components of their vectors."
+    if sides:
+        against = [word.text for word in words if word.weight < 0][:5]
+        evidence = [word.text for word in words if word.weight > 0][:5]
+        for label, group in zip(sides, (against, evidence), strict=True):
+            listed = ", ".join(shortened(text, NAME) for text in group)
+            desc += f" Evidence for {shortened(label, NAME)}: {listed}."
+    return chart("map", "Map of the words that decide most", desc, plot.width, plot.height, content)
+
+
+def side(weight: float) -> str:
+    """The class of a word: what its weight is evidence for."""
+    return "for" if weight > 0 else "against"
+
+
+def extent(values: Sequence[float]) -> tuple[float, float]:
+    """The range of the values with a margin."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    margin = 0.05 * (high - low)
+    return low - margin, high + margin
