@@ -42,7 +42,7 @@ function lettersFrom(arrays) {
     trie: trieFrom(arrays, "letters"),
     weight: tableOf(arrays, "letters_weight"),
     wordWeight: tableOf(arrays, "word_weight"),
-    wordCount: integers(arrays, "word_count"),
+    wordCount: storedIntegers(arrays, "word_count"),
   };
 }
 
@@ -51,12 +51,12 @@ function rowOf(numbers, token) {
   if (token.length <= LONG_WORD) return numbers.get(token);
   const points = Array.from(token);
   if (points.length <= LONG_WORD) return numbers.get(token);
-  const sum = checksum(new TextEncoder().encode(token)).toString(16).padStart(8, "0");
+  const sum = crc32(new TextEncoder().encode(token)).toString(16).padStart(8, "0");
   return numbers.get(`${points.slice(0, LONG_WORD).join("")}\0${points.length} ${sum}`);
 }
 
 // CRC-32 of bytes.
-function checksum(bytes) {
+function crc32(bytes) {
   let sum = -1;
   for (const byte of bytes) {
     sum ^= byte;
@@ -102,7 +102,7 @@ function scoredText(model, text) {
     known: knownCount,
     dropped: all.length - tokens.length,
     isKnown: (position) => known[position] !== undefined,
-    explain: (label) => explained(label, { logits, bias: shrunk(config.bias), share, spans, model }),
+    explain: (label) => explanationOf(label, { logits, bias: shrunk(config.bias), share, spans, model }),
   };
 }
 
@@ -200,7 +200,7 @@ function decidedLabel(probabilities, threshold) {
 
 // How the logit of a label is made up: the bias and all contributions sum to it. Those of a word and of its
 // letters are one. `contributions` is null if the pool takes a maximum, which has none.
-function explained(label, { logits, bias, share, spans, model }) {
+function explanationOf(label, { logits, bias, share, spans, model }) {
   const [column, sign] = logits.length > 1 ? [label, 1] : [0, 2 * label - 1];
   const sums = new Map();
   for (const { start, end, table, row, factor } of spans) {

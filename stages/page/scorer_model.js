@@ -10,7 +10,7 @@ const SMALLEST_SUM = 1e-9; // divisor of the weighted mean of no words
 const LONG_WORD = 100; // characters; longer words are stored with a checksum of the whole
 
 // Integers whose bytes are stored by their significance.
-function integers(arrays, name) {
+function storedIntegers(arrays, name) {
   const { shape: [size], data } = arrays[name];
   const count = data.length / size;
   const result = new Uint32Array(count);
@@ -26,7 +26,7 @@ function tableOf(arrays, name) {
   const { shape, data } = arrays[name];
   const scale = arrays[`${name}_scale`]?.data;
   if (!scale) return { width: shape[1], data };
-  const whole = integers(arrays, name);
+  const whole = storedIntegers(arrays, name);
   const table = new Float64Array(whole.length);
   for (let n = 0; n < table.length; n++) {
     table[n] = ((whole[n] >>> 1) ^ -(whole[n] & 1)) * scale[n % scale.length];
@@ -40,11 +40,11 @@ function addRow(sums, table, row, factor) {
   for (let n = 0; n < table.width; n++) sums[n] += factor * table.data[start + n];
 }
 
-// N-grams as a trie: see stages/lib/page/trie.py. `digit` (M + 1) is that of each node, `first` (M + 2) its first
-// child, and `row` (M + 1) its n-gram or -1. Node 0 is the root.
+// N-grams as a trie: see stages/lib/page/trie.py. `digit` (M + 1) is that of each node, `first` (M + 2) its
+// first child, and `row` (M + 1) its n-gram or -1. Node 0 is the root.
 function trieFrom(arrays, name) {
-  const difference = integers(arrays, `${name}_digits`);
-  const children = integers(arrays, `${name}_children`);
+  const difference = storedIntegers(arrays, `${name}_digits`);
+  const children = storedIntegers(arrays, `${name}_children`);
   const present = arrays[`${name}_present`].data;
   const digit = new Uint32Array(children.length);
   const first = new Uint32Array(children.length + 1);

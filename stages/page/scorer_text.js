@@ -4,7 +4,8 @@
 // edition of polars or of the tokenizers library, or newer than the browser's, can be another token here.
 
 // What Python's \s matches in a text; \s of JavaScript is a different set.
-const PYTHON_SPACE = "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
+const PYTHON_SPACE =
+  "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
 const HTML_BREAK = new RegExp(`<br${PYTHON_SPACE}*/?>`, "gi");
 const LONE_SURROGATE = /\p{Surrogate}/gu;
 const BREAK_HINTS = /[\u00ad\u2060]/g; // soft hyphens and word joiners
@@ -51,7 +52,7 @@ function tokeniserOf({ unit, lowercase, special }, arrays) {
 
 // Byte-pair encoding. The special tokens are recognised in the text before anything else.
 function subwordTokeniser(lowercase, special, arrays) {
-  const encode = bytePairEncoding(strings(arrays, "pieces"), integers(arrays, "merges"), special[1]);
+  const encode = bytePairEncoding(strings(arrays, "pieces"), storedIntegers(arrays, "merges"), special[1]);
   const marks = new RegExp(`(${special.join("|")})`);
   return (text) => {
     const tokens = [];
@@ -84,7 +85,7 @@ function normalisedSubwords(text, lowercase) {
 // has the numbers of two pieces after each other. A character without a piece becomes `unknown`.
 function bytePairEncoding(pieces, merges, unknown) {
   const number = new Map(pieces.map((piece, index) => [piece, index]));
-  const pairs = new Map(); // of the numbers of two pieces: the rank of the merge, and the number of the result
+  const pairs = new Map(); // by the numbers of two pieces: the rank of their merge, and its result
   for (let rank = 0; 2 * rank < merges.length; rank++) {
     const [left, right] = [merges[2 * rank], merges[2 * rank + 1]];
     const whole = number.get(pieces[left] + pieces[right]);
@@ -103,8 +104,8 @@ function bytePairEncoding(pieces, merges, unknown) {
   };
 }
 
-// The symbols after all merges. Of all possible merges the first is the one with the lowest rank, and of equal
-// ranks the leftmost.
+// The symbols after all merges. Of all possible merges the first is the one with the lowest rank, and of
+// equal ranks the leftmost.
 function mergedSymbols(symbols, pairOf) {
   const next = symbols.map((_, position) => position + 1);
   const previous = symbols.map((_, position) => position - 1);
