@@ -108,3 +108,14 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[OpenPage]:
             return stack.enter_context(opened(browser, path, fragment, **options))
 
         yield open_
+
+
+def serious_violations(page: Page) -> list[str]:
+    """What axe-core finds in the page that is serious or critical, and where."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    return [
+        f"{one['id']} ({len(one['nodes'])}): "
+        + "; ".join(f"{node['target']}: {node['failureSummary']}" for node in one["nodes"][:3])
+        for one in axe.run(page).response["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]

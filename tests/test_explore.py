@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from stages.lib.command import Refusal
 from stages.lib.page.pack import unpack
 from stages.lib.page.space import Space
-from tests.browser import OpenPage, Page
+from tests.browser import OpenPage, Page, serious_violations
 from tests.conftest import ROOT
 from tools import alignment, explore
 
@@ -316,3 +316,17 @@ def test_the_table_is_searched_ordered_and_turned(
     assert rows.count() == page.locator("#moves :text('▲')").count() > 0
     page.fill("[name=minimum]", "2000")
     assert status.inner_text() == "No word matches."
+
+
+def test_the_page_is_accessible_and_fits_a_phone(
+    run_explore: Explore, tmp_path: Path, open_page: OpenPage
+) -> None:
+    run_explore("a1,a2,a3", "b1,b2,b3")
+    page = ready(open_page(tmp_path / "comparison.html", color_scheme="dark"))
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page.locator("#moves button").first.click()
+    assert serious_violations(page) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.emulate_media(color_scheme="light")
+    assert serious_violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -41,7 +41,7 @@ from tools.revisions import Revision, check_seeds, find
 EXPLORER_DATA = "data/explorer.safetensors"
 OWN_FACTS = ("trustworthiness", "overlap")  # of a run's own axes and of all its words
 PRINTED = 10  # words
-OFTEN = 10  # times that a word must occur in both runs to be listed at first: vectors of rarer ones are noise
+OFTEN = 10  # times that a word must occur in both runs to be listed at first: rarer ones have few contexts
 
 Arrays = dict[str, Any]
 
@@ -147,8 +147,8 @@ def summary(moved: Moves, by_chance: Sequence[int], dims: Sequence[int]) -> list
     ]
     if moved.seeds is None or moved.exceeds is None:
         lines.append(
-            "Each side is one run. Another seed alone moves words, rare ones most; to see which moves are "
-            "more than that, compare several runs on each side."
+            "Each side is one run. Another seed alone moves words too; to see which moves are more than "
+            "that, compare several runs on each side."
         )
     else:
         count = int(moved.exceeds.sum())
