@@ -18,7 +18,7 @@ from benchmarks.measure import ROOT
 from stages import STAGES
 from stages.lib.markdown import table
 
-HEAVY = ("torch", "scipy", "sklearn", "pandas", "polars", "pyarrow", "plotly", "matplotlib", "tokenizers")
+HEAVY = ("torch", "scipy", "sklearn", "pandas", "polars", "pyarrow", "matplotlib", "tokenizers")
 
 
 def seconds(*command: str) -> float:

@@ -1,8 +1,11 @@
 """The lock files: every package pinned, with the hashes of its files, and no address of an index."""
 
 import re
+from importlib import metadata
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
 from tools import lock
@@ -29,6 +32,17 @@ def test_every_line_belongs_to_a_pinned_package_with_hashes(text: str, header: s
 
 def test_every_requirement_of_pyproject_is_locked() -> None:
     assert {re.split("[=>]=", requirement)[0].lower() for requirement in lock.requirements()} <= names(TEXT)
+
+
+def test_every_locked_package_is_required() -> None:
+    direct = {name_of(requirement) for requirement in lock.requirements()}
+    of_packages = {name_of(one) for name in names(TEXT) for one in metadata.requires(name) or []}
+    assert {canonicalize_name(name) for name in names(TEXT)} <= direct | of_packages
+    assert "plotly" not in names(TEXT)
+
+
+def name_of(requirement: str) -> str:
+    return canonicalize_name(Requirement(requirement).name)
 
 
 def test_cuda_libraries_are_in_their_own_lock_and_for_linux_only() -> None:

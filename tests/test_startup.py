@@ -11,7 +11,7 @@ import pytest
 from stages import STAGES
 from tests.conftest import ROOT
 
-HEAVY = ("torch", "sklearn", "pandas", "scipy", "polars", "plotly", "matplotlib", "tokenizers", "requests")
+HEAVY = ("torch", "sklearn", "pandas", "scipy", "polars", "matplotlib", "tokenizers", "requests")
 # The libraries that a stage needs before its main runs; each costs 0.1 to 2 seconds.
 NEEDED = {
     "check": set(),
