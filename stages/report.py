@@ -20,24 +20,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from markupsafe import Markup
 from pydantic import Field
 from safetensors.numpy import load_file
 
-from stages import LABELLED, SPLITS, STAGES, TEST
-from stages.lib.charts import curves
-from stages.lib.charts.matrix import confusion, confusions
+from stages import LABELLED, SPLITS, STAGES, TEST, UNK
+from stages.lib.arrays import Int32
+from stages.lib.charts.matrix import confusions
 from stages.lib.charts.strips import bar
 from stages.lib.charts.words import word_map
 from stages.lib.command import run
 from stages.lib.files import atomic, read_json, write_json
 from stages.lib.headline import headline, lead_in_words, verdict
+from stages.lib.model import Model
 from stages.lib.page.assemble import assemble
 from stages.lib.page.pack import pack
-from stages.lib.page.parts import BASE, EXPLORER
+from stages.lib.page.parts import BASE, EXPLORER, SCORER
+from stages.lib.page.scorer import Limits, Scorer, scorer_of
 from stages.lib.params import Section, read_params, read_yaml
 from stages.lib.report import numbers
-from stages.lib.report.curves import abstaining, order_of, precision_recall, runners_up
+from stages.lib.report.curves import abstaining, order_of, runners_up
+from stages.lib.report.drawings import TABLES, draw_charts
 from stages.lib.report.examples import LONGEST, Part, parts_of, token_values
 from stages.lib.report.lexicon import Lexicon, label_entries, map_words
 from stages.lib.report.provenance import differing, origin_of, provenance, settings
@@ -54,6 +56,7 @@ from stages.lib.report.tables import (
     slice_table,
     worst_pairs,
 )
+from stages.lib.reviews import Documents, read_split
 from stages.lib.text import clean
 from stages.lib.texts import texts_of
 from stages.predictor import Explanation, Predictor
@@ -62,15 +65,6 @@ SHOWN = 3  # reviews of a list; the others are folded
 STRONGEST = 8  # contributions shown per review
 NAMED = 90  # words with names in the map, if there is room
 CONFUSIONS = 10  # most frequent confusions that are listed
-TABLES = (
-    "embeddings_loss.csv",
-    "classifier_curve.csv",
-    "evaluation_roc.csv",
-    "evaluation_confusion.csv",
-    "evaluation_reliability.csv",
-    "evaluation_coverage.csv",
-    "evaluation_slices.csv",
-)
 HELPERS = {
     "percent": numbers.percent,
     "whole": numbers.whole,
@@ -78,8 +72,8 @@ HELPERS = {
     "points": numbers.points,
     "bar": bar,
 }
-SCRIPTS = (*BASE.scripts, *EXPLORER.scripts, "report.js")
-STYLES = (*BASE.styles, "charts.css", "report.css", *EXPLORER.styles)
+SCRIPTS = (*BASE.scripts, *EXPLORER.scripts, *SCORER.scripts, "report.js")
+STYLES = (*BASE.styles, "charts.css", "report.css", *EXPLORER.styles, *SCORER.styles)
 
 Row = dict[str, Any]
 
@@ -88,6 +82,8 @@ class Params(Section):
     mistakes: int = Field(ge=0, le=1000)  # wrong predictions with the highest probability, with their text
     uncertain: int = Field(ge=0, le=1000)  # reviews with the smallest margin between two labels
     pairs: int = Field(ge=0, le=1000)  # wrongly predicted minimal pairs of each kind, with both texts
+    page_words: int = Field(ge=1, le=10_000_000)  # of the model that scores texts in the page
+    page_ngrams: int = Field(ge=0, le=10_000_000)  # of words, and of letters, in that model
     strongest: int = Field(ge=0, le=1000)  # words, and n-grams, of each label
 
 
@@ -151,29 +147,6 @@ def explained(predictor: Predictor, text: str, label: str) -> tuple[list[Part], 
     return parts, max(0, len(text) - LONGEST), explanation
 
 
-def draw_charts(
-    metrics: Path, predictions: pa.Table, labels: Sequence[str], positive: str | None
-) -> dict[str, Markup]:
-    """The charts of the page. One that cannot be drawn, such as a curve of one label, is empty."""
-
-    def losses(file: str, x: str, names: dict[str, str]) -> Markup:
-        return curves.training(file, read_rows(metrics / f"{file}.csv"), x, names)
-
-    roc = read_rows(metrics / "evaluation_roc.csv")
-    lines = precision_recall(predictions, labels, positive)
-    coverage = read_rows(metrics / "evaluation_coverage.csv")
-    epochs = {"train_loss": "training", "validation_loss": "validation"}
-    return {
-        "embeddings_loss": losses("embeddings_loss", "words", {"loss": "loss"}),
-        "classifier_curve": losses("classifier_curve", "epoch", epochs),
-        "confusion": confusion(read_rows(metrics / "evaluation_confusion.csv")),
-        "roc": curves.roc(roc) if roc else Markup(),
-        "pr": curves.precision_recall(lines) if lines else Markup(),
-        "reliability": curves.reliability(read_rows(metrics / "evaluation_reliability.csv")),
-        "coverage": curves.coverage(coverage, [row.threshold for row in abstaining(coverage)]),
-    }
-
-
 def results(facts: Mapping[str, Any], metrics: Path) -> Row:
     """What the page shows of the metrics."""
     evaluation = facts["evaluation"]
@@ -229,6 +202,18 @@ def reviews(predictor: Predictor, predictions: pa.Table, raw: Path, params: Para
     return {**shown, "explained": explained, "shown_examples": SHOWN, "strongest": STRONGEST}
 
 
+def packed_model(model: Model, vocabulary: Path, tokeniser: Path, tensors: Path, params: Params) -> Scorer:
+    """The model for the page, without what is over the limits; then it is compared on the test reviews."""
+
+    def test() -> tuple[Documents, Int32]:
+        read = read_split(tensors, TEST)
+        return read.documents, read.labels
+
+    words = pq.read_table(vocabulary, columns=["token"])["token"].to_pylist()[UNK + 1 :]
+    limits = Limits(params.page_ngrams, params.page_words)
+    return scorer_of(model, words, tokeniser.read_text(encoding="utf-8"), limits, test)
+
+
 def choices(params: Path, defaults: Path) -> Row:
     """What the page shows of the parameters."""
     chosen = read_yaml(params)
@@ -248,6 +233,7 @@ def main(
     metrics: Path,
     corpus: Path,
     raw: Path,
+    tensors: Path,
     tokeniser: Path,
     vocabulary: Path,
     agreement: Path,
@@ -263,7 +249,17 @@ def main(
     facts = {stage: read_json(metrics / f"{stage}.json") for stage in STAGES[:-1]}
     predictor, table = Predictor.load(tokeniser, vocabulary, ensemble), pq.read_table(predictions)
     space, positive = load_file(explorer), facts["evaluation"].get("positive")
-    inputs = [raw, tokeniser, vocabulary, agreement, ensemble, predictions, robustness_pairs, explorer]
+    inputs = [
+        raw,
+        tensors,
+        tokeniser,
+        vocabulary,
+        agreement,
+        ensemble,
+        predictions,
+        robustness_pairs,
+        explorer,
+    ]
     inputs += [metrics / f"{stage}.json" for stage in STAGES[:-1]] + [metrics / name for name in TABLES]
     content = {
         **results(facts, metrics),
@@ -277,7 +273,9 @@ def main(
         "provenance": provenance(inputs, lock, read_yaml(params)),
         "origin": origin_of(corpus, read_yaml(params)["raw"]["checksum"]),
     }
-    page = assemble("report.jinja", content | HELPERS, SCRIPTS, STYLES, {"space": pack(space)})
+    scorer = packed_model(predictor.model, vocabulary, tokeniser, tensors, section)
+    data = {"space": pack(space), "scorer": pack(scorer.arrays)}
+    page = assemble("report.jinja", content | HELPERS, SCRIPTS, STYLES, data)
     with atomic(report) as temporary:
         temporary.write_text(page, encoding="utf-8")
     with atomic(summary_md) as temporary:

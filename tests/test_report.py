@@ -150,9 +150,11 @@ def write_inputs(folder: Path, labels: list[str], word: str, text: str) -> list[
     pair = {"id": word, "kind": "negation", **dict(sides), "probability_a": 0.25, "probability_b": 0.75}
     pd.DataFrame([{**pair, "right": False}]).to_parquet(folder / "robustness_pairs.parquet")
     write_corpus(folder / "corpus", text)
+    write_test_split(folder / "tensors.safetensors")
     names = (
         "corpus",
         "raw.parquet",
+        "tensors.safetensors",
         "tokeniser.json",
         "vocabulary.parquet",
         "agreement.parquet",
@@ -173,6 +175,17 @@ def write_corpus(folder: Path, origin: str) -> None:
     (folder / "reviews.csv").write_text("text,label\n", encoding="utf-8")
     described = {"origin": origin, "file": "reviews.csv", "columns": {"text": "text", "label": "label"}}
     (folder / "source.yaml").write_text(json.dumps(described), encoding="utf-8")
+
+
+def write_test_split(path: Path) -> None:
+    """data/tensors.safetensors with two test reviews: "film good", and "good"."""
+    reviews = {
+        "ids": np.array([[2, 3], [3, 0]], np.int32),
+        "lengths": np.array([2, 1], np.int32),
+        "labels": np.array([0, 1], np.int32),
+        "unknown": np.zeros(0, np.uint8),
+    }
+    save_file({f"test.{name}": array for name, array in reviews.items()}, path)
 
 
 def write_predictions(folder: Path, labels: list[str], rows: list[tuple[str, str, float]]) -> None:

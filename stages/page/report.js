@@ -31,3 +31,4 @@ addEventListener("beforeprint", () => {
 addEventListener("afterprint", () => folded.forEach((part) => { part.open = false; }));
 showTarget();
 explorerOf(document.getElementById("explorer"), document.getElementById("space"));
+scorerOf(document.getElementById("scorer-box"), document.getElementById("scorer"));

@@ -14,6 +14,10 @@ class Part(NamedTuple):
 
 
 BASE = Part(("unpack.js",), ("base.css",))
+SCORER = Part(  # scorer.jinja
+    ("scorer_text.js", "scorer_model.js", "scorer_explain.js", "scorer.js"),
+    ("scorer.css",),
+)
 EXPLORER = Part(  # explorer.jinja
     (
         "explorer_space.js",

@@ -5,6 +5,7 @@
     examples    texts with the contributions of their words marked
     curves      precision and recall, and what abstaining gives
     tables      the rows of the tables
+    drawings    the charts
     provenance  what the page was made from, and how to make it again
     summary     metrics/report.md, for pull requests
 
