@@ -9,6 +9,7 @@ const SHOWN_LABELS = 8; // bars; the other labels share one line
 const SHOWN_TOKENS = 1000; // tokens in colour: more would make typing slow
 const SHOWN_SUMS = 10; // strongest words and n-grams
 const SHOWN_CHARACTERS = 60; // of a longer label or n-gram
+const READ_CHARACTERS = 200_000; // of a longer text
 const SLOW = 40; // milliseconds: if an answer takes longer, the next one waits until nobody types
 const PAUSE = [300, 1200]; // milliseconds without typing before a slow answer, and before it is read aloud
 
@@ -18,6 +19,7 @@ async function scorerOf(element, data) {
     Array.from(element.querySelectorAll("[data-part]"), (part) => [part.dataset.part, part]),
   );
   try {
+    await new Promise((resolve) => setTimeout(resolve)); // the page is shown first
     const model = scorerModel(await unpack(data));
     fillLabels(parts, model.labels);
     parts.whole.textContent = wholeModel(model.config.facts);
@@ -34,8 +36,11 @@ function listenToText(parts, model) {
   const state = { scored: null, duration: 0, timers: [0, 0], frame: 0, example: 0 };
   const show = () => {
     const start = performance.now();
-    state.scored = model.score(parts.text.value);
+    state.scored = model.score(parts.text.value.slice(0, READ_CHARACTERS));
     showAnswer(parts, model, state.scored);
+    if (parts.text.value.length > READ_CHARACTERS) {
+      parts.notes.append(` Only the first ${asCount(READ_CHARACTERS)} characters are read.`);
+    }
     showEvidence(parts, model, state.scored);
     state.duration = performance.now() - start;
   };
@@ -173,7 +178,7 @@ function sumRows({ tokens }, { contributions, bias, logit }, separator) {
   }
   const sums = new Map(); // by text: the sum over its positions, and their number
   for (const { start, end, value } of contributions) {
-    const text = tokens.slice(start, end).join(separator);
+    const text = end - start > 1 ? tokens.slice(start, end).join(separator) : tokens[start];
     const entry = sums.get(text) ?? { value: 0, count: 0 };
     entry.value += value;
     entry.count++;

@@ -83,10 +83,10 @@ function scoredText(model, text) {
   const words = knownCount + UNKNOWN_EVIDENCE * (tokens.length - knownCount);
   const share = 1 - 0.5 ** (words / Math.max(config.shrinkage, 1e-9));
   const raw = config.bias.slice();
-  const spans = [];
+  const spans = []; // five values for each span, because a long text has many
   const add = (table, row, factor, start, end) => {
     addRow(raw, table, row, factor);
-    spans.push({ start, end, table, row, factor });
+    spans.push(table, row, factor, start, end);
   };
   addWords(model, rows, raw, add);
   if (model.ngrams) addNgrams(config.ngrams, model.ngrams, rows, add);
@@ -102,7 +102,10 @@ function scoredText(model, text) {
     known: knownCount,
     dropped: all.length - tokens.length,
     isKnown: (position) => known[position] !== undefined,
-    explain: (label) => explanationOf(label, { logits, bias: shrunk(config.bias), share, spans, model }),
+    explain: (label) => {
+      const contributions = model.vectors ? null : contributionsOf(spans, tokens.length, share, label, logits);
+      return explanationOf(label, logits, shrunk(config.bias), contributions);
+    },
   };
 }
 
@@ -198,25 +201,36 @@ function decidedLabel(probabilities, threshold) {
   return probabilities.indexOf(Math.max(...probabilities));
 }
 
-// How the logit of a label is made up: the bias and all contributions sum to it. Those of a word and of its
-// letters are one. `contributions` is null if the pool takes a maximum, which has none.
-function explanationOf(label, { logits, bias, share, spans, model }) {
-  const [column, sign] = logits.length > 1 ? [label, 1] : [0, 2 * label - 1];
-  const sums = new Map();
-  for (const { start, end, table, row, factor } of spans) {
-    const key = start * LONGEST_NGRAM + end - start - 1;
-    const value = sign * share * factor * table.data[row * table.width + column];
-    const span = sums.get(key);
-    if (span) span.value += value;
-    else sums.set(key, { start, end, value });
+// How the logit of a label is made up: the bias and all contributions sum to it. Two labels share one logit;
+// the first label's is its negative. `contributions` is null if the pool takes a maximum, which has none.
+function explanationOf(label, logits, bias, contributions) {
+  const [column, sign] = columnOf(label, logits);
+  return { label, logit: sign * logits[column], bias: sign * bias[column], contributions };
+}
+
+// The logit of a label, and its sign.
+function columnOf(label, logits) {
+  return logits.length > 1 ? [label, 1] : [0, 2 * label - 1];
+}
+
+// What the words and n-grams add to the logit of a label, in the order of their positions. Those of a word and
+// of its letters are one.
+function contributionsOf(spans, tokens, share, label, logits) {
+  const [column, sign] = columnOf(label, logits);
+  const sums = new Float64Array(tokens * LONGEST_NGRAM);
+  const present = new Uint8Array(sums.length);
+  for (let n = 0; n < spans.length; n += 5) {
+    const [table, row, factor] = [spans[n], spans[n + 1], spans[n + 2]];
+    const span = spans[n + 3] * LONGEST_NGRAM + spans[n + 4] - spans[n + 3] - 1;
+    sums[span] += sign * share * factor * table.data[row * table.width + column];
+    present[span] = 1;
   }
-  const contributions = [...sums.values()].sort(
-    (a, b) => Math.abs(b.value) - Math.abs(a.value) || a.start - b.start || a.end - b.end,
-  );
-  return {
-    label,
-    logit: sign * logits[column],
-    bias: sign * bias[column],
-    contributions: model.vectors ? null : contributions,
-  };
+  const contributions = [];
+  for (let span = 0; span < sums.length; span++) {
+    if (present[span]) {
+      const start = Math.floor(span / LONGEST_NGRAM);
+      contributions.push({ start, end: start + (span % LONGEST_NGRAM) + 1, value: sums[span] });
+    }
+  }
+  return contributions;
 }
