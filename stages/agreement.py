@@ -24,18 +24,18 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 from safetensors.numpy import load_file
 
-from stages import TRAIN, UNK
+from stages import UNK
 from stages.lib.arrays import Float32, Float64
 from stages.lib.char_ngrams import CharNgrams, vector_of
 from stages.lib.command import Refusal, run
 from stages.lib.files import read_json, write_json
+from stages.lib.frequencies import document_frequencies, log_odds_ratios
 from stages.lib.params import Section, check, read_params
-from stages.lib.tables import batch_of, read_batches, table_writer
+from stages.lib.tables import batch_of, table_writer
 from stages.lib.user_files import find_file
 from stages.lib.wordsets import measure, read_wordset
 
@@ -99,38 +99,16 @@ def nearest_neighbours(
     return neighbours
 
 
-def document_frequencies(ids: Path, words: int) -> tuple[Float64, Float64]:
-    """In how many train documents of each label each word occurs, (L, V), and how many there are, (L,)."""
-    labels, cells = [], []
-    first = 0
-    for batch in read_batches(ids, ["split", "label", "ids"]):
-        part = batch.filter(pc.equal(batch["split"], TRAIN))
-        lists = part["ids"]
-        number = np.repeat(np.arange(first, first + len(part)), pc.list_value_length(lists))
-        cells.append(np.unique(number * words + lists.flatten().to_numpy()))
-        labels.append(part["label"].to_numpy())
-        first += len(part)
-    label, cell = np.concatenate(labels).astype(np.int64), np.concatenate(cells)
-    count = int(label.max()) + 1
-    pairs = label[cell // words] * words + cell % words
-    frequencies = np.bincount(pairs, minlength=count * words).reshape(count, words)
-    return frequencies.astype(np.float64), np.bincount(label, minlength=count).astype(np.float64)
-
-
 def telling_words(frequencies: Float64, documents: Float64, count: int) -> list[int]:
     """The row numbers of `count` words that tell the labels apart best, the best of each label in turn.
 
-    frequencies (L, V), documents (L,). A word is as telling as the log-odds ratio of its occurrence in the
-    documents of a label and in all others, in standard errors, with 1 / 2 added to each count.
+    frequencies (L, V), documents (L,). A word is as telling as its log-odds ratio in standard errors.
 
     >>> telling_words(np.array([[0, 0, 9, 1, 5], [0, 0, 1, 8, 5]]), np.array([10, 10]), 2)
     [2, 3]
     """
-    inside = frequencies
-    outside = frequencies.sum(0) - frequencies
-    cells = [inside, documents[:, None] - inside, outside, (documents.sum() - documents)[:, None] - outside]
-    a, b, c, d = (cell + 0.5 for cell in cells)  # (L, V)
-    telling = (np.log(a * d) - np.log(b * c)) / np.sqrt(1 / a + 1 / b + 1 / c + 1 / d)
+    ratios, errors = log_odds_ratios(frequencies, documents)
+    telling = ratios / errors
     telling[:, : UNK + 1] = -np.inf
     best = np.argsort(-telling, axis=1, kind="stable")[:, :count].tolist()
     in_turn = [row for rows in zip_longest(*best) for row in rows if row > UNK]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from stages import agreement, ids
-from stages.agreement import document_frequencies, lookup_in, nearest_neighbours, telling_words
+from stages.agreement import lookup_in, nearest_neighbours, telling_words
 from stages.lib.char_ngrams import CharNgrams, bucket
 from stages.lib.command import Refusal
 from stages.lib.files import read_json, write_json
@@ -115,12 +115,6 @@ def test_by_default_the_words_that_tell_the_labels_apart_are_listed(
     agreement.main(write_params(agreement={"words": "auto", "neighbours": 1}), *inputs(tmp_path))
     rows = pq.read_table(tmp_path / "agreement.parquet").to_pylist()
     assert [row["word"] for row in rows] == ["bad", "good", "great"]
-
-
-def test_document_frequencies_by_hand(tmp_path: Path) -> None:
-    frequencies, documents = document_frequencies(inputs(tmp_path)[0], len(TOKENS))
-    assert frequencies.tolist() == [[0, 0, 0, 0, 2, 1], [0, 1, 1, 1, 0, 2]]
-    assert documents.tolist() == [2, 2]
 
 
 def test_telling_words_take_turns_and_leave_out_what_is_no_word() -> None:

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from sklearn.decomposition import PCA
 
+from stages.ids import SCHEMA as IDS
 from stages.lib.command import Refusal
+from stages.lib.files import write_json
 from stages.lib.tables import table_writer
-from stages.projection import PICTURED, axis_names, main, picture, principal_components
+from stages.projection import PICTURED, axis_names, main, principal_components, words_to_show
 from stages.vocabulary import SCHEMA as VOCABULARY
 
 WORDS = ["good", "film", "!", "don't", "9", "été", "кино"]
@@ -32,11 +34,25 @@ def cloud(rows: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
     return (turned + 3).astype(np.float32)
 
 
-def write_inputs(folder: Path, words: Sequence[str] = WORDS, dim: int = 5) -> list[Path]:
-    inputs = [folder / "embeddings.safetensors", folder / "vocabulary.parquet"]
-    save_file({"embeddings": cloud(len(words) + 2, dim)}, inputs[0])
-    columns = (range(len(words) + 2), ["<pad>", "<unk>", *words], [1] * (len(words) + 2))
-    with table_writer(inputs[1], VOCABULARY) as writer:
+def write_inputs(
+    folder: Path,
+    words: Sequence[str] = WORDS,
+    dim: int = 5,
+    labels: Sequence[str] = ("bad", "fine"),
+    documents: Sequence[tuple[int, list[int]]] = ((0, [2]), (1, [2])),
+) -> list[Path]:
+    """The files that the stage reads after params.yaml. `documents` are labels and row numbers of words."""
+    names = ("ids.parquet", "labels.json", "embeddings.safetensors", "vocabulary.parquet")
+    inputs = [folder / name for name in names]
+    rows = [list(column) for column in zip(*documents, strict=True)]
+    columns = [[str(n) for n in range(len(documents))], rows[0], ["train"] * len(documents), rows[1]]
+    unknown: list[list[str]] = [[]] * len(documents)
+    with table_writer(inputs[0], IDS) as writer:
+        writer.write_table(pa.table([*columns, unknown], schema=IDS))
+    write_json(inputs[1], {"labels": labels})
+    save_file({"embeddings": cloud(len(words) + 2, dim)}, inputs[2])
+    columns = [range(len(words) + 2), ["<pad>", "<unk>", *words], [1] * (len(words) + 2)]
+    with table_writer(inputs[3], VOCABULARY) as writer:
         arrays = [pa.array(c, f.type) for c, f in zip(columns, VOCABULARY, strict=True)]
         writer.write_batch(pa.record_batch(arrays, VOCABULARY))
     return inputs
@@ -153,14 +169,13 @@ def test_the_table_of_shown_words_leaves_out_punctuation_and_numbers(
     inputs, made = write_inputs(tmp_path), outputs(tmp_path)
     main(write_params(projection={"components": 4}), *inputs, *made)
     header, *rows = csv_rows(made[2])
-    assert header == ["token", "x", "y", "z"]
+    assert header == ["token", "x", "y", "z", "label", "log_odds_ratio"]
     assert not {"!", "9", "<pad>", "<unk>"} & {row[0] for row in rows}
     points = {row["token"]: row for row in pq.read_table(made[0]).to_pylist()}
-    for token, *numbers in rows:
+    for token, *numbers, _, _ in rows:
         assert [float(n) for n in numbers] == pytest.approx([points[token][a] for a in "xyz"], abs=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")
 @pytest.mark.parametrize("word", ["été", "кино", "▁fine", "电", "हिन्दी", "ดีที่", "don't"])
 def test_words_of_any_script_are_shown(tmp_path: Path, write_params: Callable[..., Path], word: str) -> None:
     inputs, made = write_inputs(tmp_path, ["good", word, "?"]), outputs(tmp_path)
@@ -168,11 +183,53 @@ def test_words_of_any_script_are_shown(tmp_path: Path, write_params: Callable[..
     assert [row[0] for row in csv_rows(made[2])[1:]] == ["good", word]
 
 
-def test_only_the_most_frequent_words_are_shown(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+def test_the_words_that_tell_the_labels_apart_come_first_and_function_words_last() -> None:
+    words = ["the", "and", "it", "dog", "tree", "awful", "lovely", "9"]
+    counts = np.array([100.0, 90, 80, 30, 30, 20, 20, 5])
+    every = [20.0, 20, 19, 15, 4, 0, 14, 5]
+    frequencies = np.array([every, [20.0, 20, 20, 15, 4, 14, 0, 5]])
+    rows = words_to_show(words, counts, frequencies, np.array([20.0, 20]))
+    # tree occurs as often as dog, in fewer documents
+    assert [words[row] for row in rows] == ["awful", "lovely", "tree", "dog", "the", "and", "it"]
+
+
+def test_a_number_of_words_is_shown(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     words = ["word" + "abcdefghij"[n // 20] + "abcdefghijklmnopqrst"[n % 20] for n in range(PICTURED + 9)]
     inputs, made = write_inputs(tmp_path, words), outputs(tmp_path)
     main(write_params(), *inputs, *made)
-    assert [row[0] for row in csv_rows(made[2])[1:]] == words[:PICTURED]
+    rows = [row[0] for row in csv_rows(made[2])[1:]]
+    assert len(rows) == len(set(rows)) == PICTURED
+    assert set(rows) <= set(words)
+
+
+def test_the_table_has_the_label_that_a_word_is_evidence_for(
+    tmp_path: Path, write_params: Callable[..., Path]
+) -> None:
+    documents = [(0, [2, 3])] * 9 + [(1, [3, 8])] * 9
+    inputs, made = write_inputs(tmp_path, documents=documents), outputs(tmp_path)
+    main(write_params(), *inputs, *made)
+    rows = {row[0]: row for row in csv_rows(made[2])[1:]}
+    expected = round(2 * np.log(9.5 / 0.5), 6)
+    assert rows["good"][-2:] == ["bad", str(expected)]
+    assert rows["кино"][-2:] == ["fine", str(expected)]
+    assert float(rows["film"][-1]) == 0
+
+
+def test_the_explained_variances_are_in_the_order_of_the_axes(
+    tmp_path: Path, write_params: Callable[..., Path]
+) -> None:
+    inputs, made = write_inputs(tmp_path, dim=12), outputs(tmp_path)
+    main(write_params(projection={"components": 11}), *inputs, *made)
+    assert list(json.loads(made[1].read_text())["explained"]) == axis_names(11)
+
+
+@pytest.mark.parametrize("labels", [("one", "two", "three"), tuple("abcdefghijk")])
+def test_more_labels_than_two_and_labels_without_train_documents_work(
+    tmp_path: Path, write_params: Callable[..., Path], labels: Sequence[str]
+) -> None:
+    inputs, made = write_inputs(tmp_path, labels=labels), outputs(tmp_path)
+    main(write_params(), *inputs, *made)
+    assert {row[-2] for row in csv_rows(made[2])[1:]} <= set(labels)
 
 
 def test_two_runs_give_the_same_bytes(tmp_path: Path, write_params: Callable[..., Path]) -> None:
@@ -182,16 +239,6 @@ def test_two_runs_give_the_same_bytes(tmp_path: Path, write_params: Callable[...
     main(params, *inputs, *second)
     assert first[3].read_bytes().startswith(PNG)
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
-
-
-@pytest.mark.filterwarnings("ignore:Glyph")
-@pytest.mark.parametrize(
-    "word", ["$x$", "$^$", "a$b", "$", "\\", "x_2^{", "%", "😀", "👨‍👩‍👧", "电影", "<b>", "مرحبا"]
-)
-def test_any_word_can_be_drawn(tmp_path: Path, word: str) -> None:
-    path = tmp_path / "words.png"
-    picture([word, "good"], cloud(2, 3).astype(np.float64), np.array([0.5, 0.3, 0.1])).savefig(path)
-    assert path.read_bytes().startswith(PNG)
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
@@ -208,7 +255,7 @@ def test_a_vocabulary_of_punctuation_gives_an_empty_picture(
 ) -> None:
     inputs, made = write_inputs(tmp_path, ["!", "9", "?"]), outputs(tmp_path)
     main(write_params(), *inputs, *made)
-    assert csv_rows(made[2]) == [["token", "x", "y", "z"]]
+    assert csv_rows(made[2]) == [["token", "x", "y", "z", "label", "log_odds_ratio"]]
     assert made[3].read_bytes().startswith(PNG)
     assert len(pq.read_table(made[0])) == 3
 
@@ -225,7 +272,7 @@ def test_an_invalid_number_of_components_is_refused(
     tmp_path: Path, write_params: Callable[..., Path], components: float
 ) -> None:
     with pytest.raises(Refusal, match=rf"params\.yaml: projection\.components: found {components}"):
-        main(write_params(projection={"components": components}), *[tmp_path / "none"] * 6)
+        main(write_params(projection={"components": components}), *[tmp_path / "none"] * 8)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5, 12])
