@@ -64,6 +64,9 @@ STRANGE = [
 ]  # fmt: skip
 
 
+REVIEWS: list[str] = pl.read_csv(ROOT / "data/corpora/sample/reviews.csv")["text"].to_list()[250:310]
+
+
 class Case(NamedTuple):
     """A model and its texts."""
 
@@ -113,7 +116,7 @@ def case_of(
         ngrams=ngram_model and ngram_model.config, **settings | (config or {}),
     )  # fmt: skip
     model = Model(model_config, word_model, ngram_model)
-    return Case(Predictor(tokeniser, numbers, model), description, texts or STRANGE + reviews[250:260])
+    return Case(Predictor(tokeniser, numbers, model), description, texts or STRANGE + REVIEWS[:10])
 
 
 def random_words(pool: str, rows: int, outputs: int, random: np.random.Generator) -> WordModel:

@@ -20,10 +20,10 @@ ngrams_*                      the keys of the n-grams of words as a trie (see `t
 ngrams_weight  (F, O)         in the order of the trie's nodes
 alphabet       (A,)           the other arrays of a `CharModel`: word_weight, word_count
 letters_*                     the n-grams of letters, as those of words
-pieces, merges                byte-pair encoding: text (P,) and (K, 2)
+pieces, merges                byte-pair encoding: text (P,), and (2 K,) the two pieces of each merge
 
 Weights are stored as integers with a scale for each column. The bytes of all integers are stored by their
-significance, first all low bytes, then the higher ones, and a sign is the lowest bit, which compresses better.
+significance, first all low bytes, then the higher ones, and a sign is the lowest bit. That compresses better.
 """
 
 import json
