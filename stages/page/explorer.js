@@ -80,6 +80,7 @@ class Explorer extends Plot {
     this.neighbours = [];
     this.axisValues = null;
     this.pixels = null;
+    this.budget = this.space.length;
     explorers += 1;
     this.controls = new Controls(this, `explorer-${explorers}`);
     this.overlay = new Overlay(this.part("overlay"), this.space);
@@ -126,6 +127,9 @@ class Explorer extends Plot {
 
   // After a move of the camera.
   moved() {
+    this.isMoving = true;
+    clearTimeout(this.rest);
+    this.rest = setTimeout(() => { this.isMoving = false; this.draw(); }, 150);
     this.draw();
     this.remember();
   }
@@ -280,22 +284,20 @@ class Explorer extends Plot {
     if (state.camera && this.ratio) this.setCamera(state.camera);
   }
 
-  // Downloads. The frame is drawn anew, because a WebGL canvas is empty once it has been shown.
+  // The picture as a file. The frame is drawn anew, because a WebGL canvas is empty once it has been shown.
   async savePicture() {
     this.drawNow();
     download(await pngOf(this.part("points"), this.part("overlay")), "words.png");
   }
 
+  // The coordinates of the selected words, or of all.
   saveCoordinates() {
     const { indices } = this.selection;
-    const rows = indices.length ? indices : Array.from(this.words.keys());
-    download(new Blob([coordinatesCsv(this.space, rows)], { type: "text/csv" }), "words.csv");
+    downloadCsv(coordinatesCsv(this.space, indices.length ? indices : [...this.words.keys()]), "words.csv");
   }
 
   saveNeighbours() {
     const { space, focus, neighbours, state } = this;
-    if (focus < 0) return;
-    const content = neighboursCsv(space, focus, neighbours, state.metric);
-    download(new Blob([content], { type: "text/csv" }), "neighbours.csv");
+    if (focus >= 0) downloadCsv(neighboursCsv(space, focus, neighbours, state.metric), "neighbours.csv");
   }
 }

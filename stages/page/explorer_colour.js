@@ -3,6 +3,8 @@
 // Eight colours that colour-blind readers can tell apart, after Okabe and Ito (2008), without black.
 const QUALITATIVE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b3a300", "#8a7fd6"];
 
+const SHADES = 200; // of a scale from the lowest to the highest value
+
 // A mix of two colours of three numbers; 0: the first, 1: the second.
 function mix(first, second, share) {
   return first.map((value, k) => Math.round(value + (second[k] - value) * share));
@@ -53,20 +55,32 @@ function weightColour(theme, weight) {
   return mix(theme.neutral, weight < 0 ? theme.against : theme.for, strength);
 }
 
-// The colour of a word, as a function of its index. `colour` is weight, count, cluster or selection.
+// A palette, and the number in it of each word's colour as a function of the word's index:
+// {palette: [[r, g, b], ...], numberOf}. `colour` is weight, count, cluster or selection.
 function colouring(space, theme, { colour, output }, selected) {
   if (colour === "count") {
     const top = Math.log(Math.max(2, largest(space.count)));
     const [low, high] = countColours(theme);
-    return (row) => mix(low, high, Math.log(Math.max(1, space.count[row])) / top);
+    return {
+      palette: Array.from({ length: SHADES + 1 }, (_, k) => mix(low, high, k / SHADES)),
+      numberOf: (row) => Math.round((Math.log(Math.max(1, space.count[row])) / top) * SHADES),
+    };
   }
   if (colour === "cluster") {
-    const colours = space.clusters.map((_, cluster) => clusterColour(theme, cluster));
-    return (row) => colours[space.cluster[row]] ?? theme.neutral;
+    return {
+      palette: [...space.clusters.map((_, cluster) => clusterColour(theme, cluster)), theme.neutral],
+      numberOf: (row) => Math.min(space.cluster[row], space.clusters.length),
+    };
   }
-  if (colour === "selection") return (row) => (selected.has(row) ? theme.accent : theme.neutral);
-  const top = weightRange(space, output);
-  return (row) => weightColour(theme, space.weight(row, output) / top);
+  if (colour === "selection") {
+    return { palette: [theme.neutral, theme.accent], numberOf: (row) => Number(selected.has(row)) };
+  }
+  const half = SHADES / 2;
+  const step = half / weightRange(space, output);
+  return {
+    palette: Array.from({ length: SHADES + 1 }, (_, k) => weightColour(theme, (k - half) / half)),
+    numberOf: (row) => Math.round(half + Math.max(-half, Math.min(half, space.weight(row, output) * step))),
+  };
 }
 
 // The largest of some numbers, 0 if there are none.
@@ -81,8 +95,11 @@ function countColours(theme) {
 
 // The weight that has the full colour.
 function weightRange(space, output) {
-  const values = Array.from({ length: space.length }, (_, row) => Math.abs(space.weight(row, output)));
-  return robustMaximum(values);
+  space.ranges ??= [];
+  space.ranges[output] ??= robustMaximum(
+    Float64Array.from({ length: space.length }, (_, row) => Math.abs(space.weight(row, output))),
+  );
+  return space.ranges[output];
 }
 
 // The label that a positive weight is evidence for, and the one that a negative weight is evidence for.

@@ -56,3 +56,7 @@ function download(blob, name) {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
+
+function downloadCsv(text, name) {
+  download(new Blob([text], { type: "text/csv" }), name);
+}

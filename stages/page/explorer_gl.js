@@ -112,9 +112,10 @@ class GlView {
     this.fill("size", sizes);
   }
 
-  // Draws one frame. `ratio` is the number of device pixels in a CSS pixel, `paper` three numbers to 255.
-  draw(camera, ratio, paper, dims) {
-    this.last = [camera, ratio, paper, dims];
+  // Draws the first `limit` points. `ratio` is the number of device pixels in a CSS pixel, `paper` three
+  // numbers to 255.
+  draw(camera, ratio, paper, dims, limit) {
+    this.last = [camera, ratio, paper, dims, limit];
     const { gl, uniforms, canvas } = this;
     if (this.isLost || !this.points) return;
     const background = paper.map((value) => value / 255);
@@ -127,6 +128,6 @@ class GlView {
     gl.uniform1f(uniforms.home, camera.home);
     gl.uniform2f(uniforms.fog, camera.distance, camera.distance + depth * 0.5);
     gl.uniform3f(uniforms.paper, ...background);
-    gl.drawArrays(gl.POINTS, 0, this.points.length / 3);
+    gl.drawArrays(gl.POINTS, 0, Math.min(limit, this.points.length / 3));
   }
 }

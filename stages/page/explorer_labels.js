@@ -67,9 +67,10 @@ class Overlay {
       context.lineTo(x[end], y[end]);
       context.stroke();
       const isLeft = x[end] < x[start];
-      const left = Math.max(8, Math.min(width - 8, x[end] + (isLeft ? -5 : 5)));
-      const top = Math.max(12, Math.min(height - 12, y[end]));
-      this.write(axes[k], left, top, "soft", isLeft ? "right" : "left");
+      const half = context.measureText(axes[k]).width / 2;
+      const middle = x[end] + (isLeft ? -5 - half : 5 + half);
+      const left = Math.max(half + 8, Math.min(width - half - 8, middle));
+      this.write(axes[k], left, Math.max(12, Math.min(height - 12, y[end])), "soft", "center");
     }
   }
 

@@ -1,5 +1,8 @@
 // The plot of an explorer: where the points are, how they look, and the camera.
 
+const SLOW = 40; // milliseconds between a request for a frame and the frame
+const POINTS_AT_LEAST = 5000;
+
 class Plot {
   // Draws with WebGL2 if there is any; else with a 2-D canvas, in two dimensions.
   startView() {
@@ -38,6 +41,7 @@ class Plot {
     }
     Object.assign(this.camera, { width, height });
     const restored = this.restoredCamera;
+    this.style();
     if (isFirst) this.fit(false);
     if (isFirst && restored) this.setCamera(restored);
     this.drawNow();
@@ -47,7 +51,8 @@ class Plot {
   axisName(axis) {
     if (axis === "words") return this.state.axis ? `${this.state.axis[0]} → ${this.state.axis[1]}` : "words";
     const share = this.space.explained[axis];
-    return share === undefined ? "none" : `Component ${axis + 1} · ${(100 * share).toFixed(1)} %`;
+    const name = this.camera.width < 560 ? "PC" : "Component";
+    return share === undefined ? "none" : `${name} ${axis + 1} · ${(100 * share).toFixed(1)} %`;
   }
 
   // Places all points on the chosen axes, at about -1 to 1.
@@ -72,8 +77,11 @@ class Plot {
     const isIsolated = state.isolate && selection.indices.length > 0;
     const isDimmed = selection.indices.length > 0 && !isIsolated;
     const shown = isIsolated ? selection.indices.length : space.length;
-    const base = Math.max(3, Math.min(9, 14 - 2.2 * Math.log10(shown + 1)));
-    const colourOf = colouring(space, theme, state, selection.set);
+    const area = this.camera.width * this.camera.height;
+    const room = Math.max(0.7, Math.min(1.2, Math.sqrt(area / 5e5))); // smaller points on a phone
+    const base = room * Math.max(3, Math.min(9, 14 - 2.2 * Math.log10(shown + 1)));
+    const { palette, numberOf } = colouring(space, theme, state, selection.set);
+    const dimmed = palette.map((colour) => mix(colour, theme.paper, 0.72));
     const top = Math.log(1 + Math.max(1, largest(space.count)));
     const [colours, sizes] = [new Uint8Array(4 * space.length), new Float32Array(space.length)];
     let limit = this.isFallback ? CANVAS_LIMIT : Infinity;
@@ -84,8 +92,10 @@ class Plot {
       limit -= 1;
       const factor = state.sized ? 0.7 + 1.4 * (Math.log(1 + space.count[row]) / top) ** 2 : 1;
       sizes[row] = base * factor * (isSelected && isDimmed ? 1.3 : 1);
-      const colour = colourOf(row);
-      colours.set(isDimmed && !isSelected ? mix(colour, theme.paper, 0.72) : colour, 4 * row);
+      const [red, green, blue] = (isDimmed && !isSelected ? dimmed : palette)[numberOf(row)];
+      colours[4 * row] = red;
+      colours[4 * row + 1] = green;
+      colours[4 * row + 2] = blue;
       colours[4 * row + 3] = isSelected ? 255 : 128;
     }
     this.sizes = sizes;
@@ -95,7 +105,19 @@ class Plot {
 
   // Draws once before the next frame of the screen. Nothing is drawn while nothing changes.
   draw() {
+    this.requested ??= performance.now();
     this.pending ??= requestAnimationFrame(() => this.drawNow());
+  }
+
+  // How many points are drawn: all at rest. While the camera moves, a machine that is too slow for all of
+  // them draws as many as it can, the most frequent words. A frame that comes late shows that it is too slow.
+  pointsToDraw() {
+    const delay = performance.now() - (this.requested ?? Infinity);
+    this.requested = null;
+    if (!this.isMoving) return this.space.length;
+    if (delay > SLOW) this.budget = Math.max(Math.min(POINTS_AT_LEAST, this.budget), this.budget * 0.75);
+    else if (delay > 0 && delay < SLOW / 2) this.budget = Math.min(this.space.length, this.budget * 1.1);
+    return Math.ceil(this.budget);
   }
 
   drawNow() {
@@ -103,7 +125,7 @@ class Plot {
     this.pending = null;
     const { camera, theme, state, ratio, sizes, shownSizes } = this;
     if (!ratio || !sizes) return;
-    this.view.draw(camera, ratio, theme.paper, state.dims);
+    this.view.draw(camera, ratio, theme.paper, state.dims, this.pointsToDraw());
     const { width, height } = camera;
     this.pixels = projected(this.points, camera.matrix(), width, height, this.pixels);
     for (let row = 0; row < sizes.length; row += 1) {
