@@ -65,6 +65,7 @@ class Explorer extends Plot {
     this.options = { ...DEFAULTS, ...options };
     this.onselect = this.options.onselect;
     this.element = element;
+    this.arrays = arrays;
     this.space = new WordSpace(arrays);
     if (!this.space.length) throw new Error("there are no words");
     this.words = this.space.words;
@@ -270,7 +271,7 @@ class Explorer extends Plot {
   restore(state) {
     if (!state) return;
     const { dims, axes, isRegex } = state;
-    for (const name of ["colour", "metric", "n", "sized", "lines", "output"]) {
+    for (const name of ["colour", "metric", "n", "sized", "lines", "output", "isRegex"]) {
       if (name in state) this.state[name] = state[name];
     }
     if (dims) this.setDims(dims);
