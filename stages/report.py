@@ -29,7 +29,7 @@ from stages.lib.charts.matrix import confusions
 from stages.lib.charts.strips import bar
 from stages.lib.charts.words import word_map
 from stages.lib.command import run
-from stages.lib.files import atomic, read_json, write_json
+from stages.lib.files import read_json, write_json, write_text
 from stages.lib.headline import headline, lead_in_words, verdict
 from stages.lib.model import Model
 from stages.lib.page.assemble import assemble
@@ -39,7 +39,7 @@ from stages.lib.page.scorer import Limits, Scorer, scorer_of
 from stages.lib.params import Section, read_params, read_yaml
 from stages.lib.report import numbers
 from stages.lib.report.curves import abstaining, order_of, runners_up
-from stages.lib.report.drawings import TABLES, draw_charts
+from stages.lib.report.drawings import draw_charts, measured
 from stages.lib.report.examples import LONGEST, Part, parts_of, token_values
 from stages.lib.report.lexicon import Lexicon, label_entries, map_words
 from stages.lib.report.provenance import differing, origin_of, provenance, settings
@@ -147,10 +147,12 @@ def explained(predictor: Predictor, text: str, label: str) -> tuple[list[Part], 
     return parts, max(0, len(text) - LONGEST), explanation
 
 
-def results(facts: Mapping[str, Any], metrics: Path) -> Row:
+def results(metrics: Path) -> Row:
     """What the page shows of the metrics."""
+    facts = {stage: read_json(metrics / f"{stage}.json") for stage in STAGES[:-1]}
     evaluation = facts["evaluation"]
     listed, accuracy = headline(facts), evaluation["ensemble"]["accuracy"]
+    best = evaluation["best_baseline"]
     slices = read_slices(metrics / "evaluation_slices.csv")
     models, models_axis = marked(models_by_accuracy(evaluation), accuracy)
     altered, alterations_axis = marked(
@@ -161,7 +163,8 @@ def results(facts: Mapping[str, Any], metrics: Path) -> Row:
         "splits": SPLITS,
         "labelled": LABELLED,
         "listed": listed,
-        "lead": lead_in_words(listed, evaluation["best_baseline"]),
+        "lead": lead_in_words(listed, best),
+        "verdict": verdict(listed, best, facts["raw"]["reviews"][TEST]),
         "headline_rows": models,
         "headline_axis": models_axis,
         "measures": MEASURES,
@@ -185,6 +188,7 @@ def words(
     entries = label_entries(lexicon, predictor.model, tokens, params.strongest)
     sides = (labels[0], labels[-1]) if len(labels) == 2 or ordered else None
     return {
+        "labels": labels,
         "lexicon": entries,
         "heaviest": max((one.weight for _, every in entries for part in every for one in part), default=1),
         "sides": sides,
@@ -246,10 +250,9 @@ def main(
     report: Path,
 ) -> None:
     section = read_params(params, "report", Params)
-    facts = {stage: read_json(metrics / f"{stage}.json") for stage in STAGES[:-1]}
     predictor, table = Predictor.load(tokeniser, vocabulary, ensemble), pq.read_table(predictions)
-    space, positive = load_file(explorer), facts["evaluation"].get("positive")
-    inputs = [
+    space = load_file(explorer)
+    files = (
         raw,
         tensors,
         tokeniser,
@@ -259,30 +262,24 @@ def main(
         predictions,
         robustness_pairs,
         explorer,
-    ]
-    inputs += [metrics / f"{stage}.json" for stage in STAGES[:-1]] + [metrics / name for name in TABLES]
+    )
     content = {
-        **results(facts, metrics),
+        **results(metrics),
         **choices(params, defaults),
         **words(predictor, space, vocabulary, section, order_of(table) is not None),
         **reviews(predictor, table, raw, section),
-        "labels": predictor.labels,
-        "charts": draw_charts(metrics, table, predictor.labels, positive),
+        "charts": draw_charts(metrics, table, predictor.labels),
         "wrong_pairs": worst_pairs(robustness_pairs, section.pairs),
         "neighbours": neighbours_by_word(agreement),
-        "provenance": provenance(inputs, lock, read_yaml(params)),
+        "provenance": provenance([*files, *measured(metrics)], lock, read_yaml(params)),
         "origin": origin_of(corpus, read_yaml(params)["raw"]["checksum"]),
     }
     scorer = packed_model(predictor.model, vocabulary, tokeniser, tensors, section)
     data = {"space": pack(space), "scorer": pack(scorer.arrays)}
-    page = assemble("report.jinja", content | HELPERS, SCRIPTS, STYLES, data)
-    with atomic(report) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    with atomic(summary_md) as temporary:
-        temporary.write_text(summary(content), encoding="utf-8")
+    write_text(report, assemble("report.jinja", content | HELPERS, SCRIPTS, STYLES, data))
+    write_text(summary_md, summary(content))
     write_json(headline_json, content["listed"], sort=False)
-    best, number = facts["evaluation"]["best_baseline"], facts["raw"]["reviews"][TEST]
-    print(f"{verdict(content['listed'], best, number)}. Report: {report}")
+    print(f"{content['verdict']}. Report: {report}")
 
 
 if __name__ == "__main__":

@@ -30,12 +30,17 @@ def work_folder() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")) / ".work"
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a text in UTF-8."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path, content: Mapping[str, Any], sort: bool = True) -> None:
     """Writes JSON with rounded numbers and, unless `sort` is false, sorted keys. Raises ValueError on NaN or
     infinity."""
     text = json.dumps(rounded(content), sort_keys=sort, indent=2, ensure_ascii=False, allow_nan=False)
-    with atomic(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

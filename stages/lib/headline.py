@@ -79,6 +79,7 @@ def lead_in_words(metrics: Mapping[str, float], baseline: str) -> str:
     Firth is 1.0 points below the best baseline, NBSVM (95 % inter
     """
     lead, low, high = (100 * metrics[name] for name in ("lead", "lead_low", "lead_high"))
+    around = f"{low:+.1f} to {high:+.1f}".replace("-", "\N{MINUS SIGN}")
     side = "above" if lead >= 0 else "below"
     if low > 0 or high < 0:
         chance = "This is more than chance."
@@ -86,5 +87,5 @@ def lead_in_words(metrics: Mapping[str, float], baseline: str) -> str:
         chance = "This is no more than chance: another test split of this kind could turn it around."
     return (
         f"Firth is {abs(lead):.1f} points {side} the best baseline, {BASELINES[baseline]} "
-        f"(95 % interval: {low:+.1f} to {high:+.1f}). {chance}"
+        f"(95 % interval: {around}). {chance}"
     )

@@ -144,7 +144,7 @@ def coverage(rows: Sequence[Row], marked: Sequence[float]) -> Markup:
         if float(row["threshold"]) in marked:
             content.append(element("circle", class_="dot s1", cx=plot.x(x), cy=plot.y(y), r=3.5))
             text = f"{100 * float(row['threshold']):.0f} %"
-            at = {"x": plot.x(x), "y": plot.y(y) - 9}
-            content.append(element("text", text, class_="name", text_anchor="middle", **at))
+            at = {"x": plot.x(x) + 4, "y": plot.y(y) - 8}
+            content.append(element("text", text, class_="name", **at))
     desc = "Accuracy by the share of reviews that is answered, if only the more certain predictions are."
     return chart("coverage", "Coverage and accuracy", desc, plot.width, plot.height, content)

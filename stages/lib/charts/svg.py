@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from markupsafe import Markup, escape
 
 LETTER = 6.2  # mean width of a letter at 12 pixels: enough to place labels
+ENLARGED = 1.15  # pixels of a chart per unit, where there is room
 NICE = (1, 2, 5, 10)  # steps of an axis, times a power of ten
 
 Attribute = str | float | None
@@ -94,7 +95,7 @@ class Plot:
         y: tuple[float, float],
         width: float = 420,
         height: float = 300,
-        margin: tuple[float, float, float, float] = (14, 14, 46, 50),  # top, right, bottom, left
+        margin: tuple[float, float, float, float] = (26, 24, 46, 50),  # top, right, bottom, left
     ) -> None:
         """`x` and `y` are the ranges of the axes."""
         self.width, self.height = width, height
@@ -133,7 +134,7 @@ class Plot:
             yield element("text", shown(value), class_="tick", x=x, y=bottom + 16, text_anchor="middle")
         middle = (left + right) / 2
         yield element("text", x_title, class_="axis", x=middle, y=self.height - 6, text_anchor="middle")
-        yield element("text", y_title, class_="axis", x=2, y=top - 3, text_anchor="start")
+        yield element("text", y_title, class_="axis", x=2, y=11)
 
 
 def widened(span: tuple[float, float]) -> tuple[float, float]:
@@ -153,6 +154,7 @@ def chart(name: str, title: str, desc: str, width: float, height: float, content
         role="img",
         aria_labelledby=f"{name}-title {name}-desc",
         viewBox=f"0 0 {value_of(width)} {value_of(height)}",
+        width=width * ENLARGED,
         id=name,
     )
 

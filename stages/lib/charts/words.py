@@ -8,6 +8,7 @@ from markupsafe import Markup
 from stages.lib.charts.svg import LETTER, Plot, chart, element, shortened
 
 NAME = 18
+SMALL = 0.92 * LETTER  # mean width of a letter at 11 pixels
 LINE = 13.0  # pixels between two lines of labels
 
 
@@ -48,8 +49,8 @@ def word_map(
     plot = Plot(
         extent([word.x for word in words]),
         extent([word.y for word in words]),
-        width=520,
-        height=420,
+        width=440,
+        height=400,
         margin=(8, 8, 30, 8),
     )
     strongest = max((abs(word.weight) for word in words), default=0.0) or 1.0
@@ -62,7 +63,7 @@ def word_map(
         radius = 1.6 + 2.2 * (abs(word.weight) / strongest) ** 0.5
         points.append(element("circle", class_=f"word {kind}", cx=x, cy=y, r=radius))
         text = shortened(word.text, NAME)
-        box = Box(x + 4, y - LINE / 2, x + 8 + LETTER * len(text), y + LINE / 2)
+        box = Box(x + 4, y - LINE / 2, x + 8 + SMALL * len(text), y + LINE / 2)
         if len(names) < named and box.right < plot.width and not any(box.covers(other) for other in taken):
             taken.append(box)
             names.append(element("text", text, class_=f"word {kind}", x=x + 5, y=y + 4))
