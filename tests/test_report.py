@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from html import unescape
 from html.parser import HTMLParser
@@ -589,3 +590,11 @@ def test_the_page_depends_on_all_its_files() -> None:
         waiting += set(re.findall(r'{% (?:include|from) "([^"]+)"', content)) - files
     deps = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["report"]["deps"]
     assert {name for name in deps if name.startswith("stages/page/")} == {f"stages/page/{n}" for n in files}
+
+
+def test_the_scripts_of_the_page_share_no_name() -> None:
+    declared = re.compile(r"^(?:const|let|class|function|async function) +(\w+)", re.MULTILINE)
+    texts = [(ROOT / "stages/page" / name).read_text(encoding="utf-8") for name in report.SCRIPTS]
+    names = Counter(name for text in texts for name in declared.findall(text))
+    assert len(names) > len(texts)
+    assert [name for name, times in names.items() if times > 1] == []

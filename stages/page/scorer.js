@@ -10,7 +10,7 @@ const SHOWN_TOKENS = 1000; // tokens in colour: more would make typing slow
 const SHOWN_SUMS = 10; // strongest words and n-grams
 const SHOWN_CHARACTERS = 60; // of a longer label or n-gram
 const READ_CHARACTERS = 200_000; // of a longer text
-const SLOW = 40; // milliseconds: if an answer takes longer, the next one waits until nobody types
+const SLOW_ANSWER = 40; // milliseconds: if an answer takes longer, the next one waits until nobody types
 const PAUSE = [300, 1200]; // milliseconds without typing before a slow answer, and before it is read aloud
 
 // Starts the part of the page in `element`, with the model in the element `data`.
@@ -47,7 +47,7 @@ function listenToText(parts, model) {
   const changed = () => {
     cancelAnimationFrame(state.frame);
     state.timers.forEach(clearTimeout);
-    if (state.duration < SLOW) state.frame = requestAnimationFrame(show);
+    if (state.duration < SLOW_ANSWER) state.frame = requestAnimationFrame(show);
     else state.timers[0] = setTimeout(show, PAUSE[0]);
     state.timers[1] = setTimeout(() => announceAnswer(parts, model, state.scored), PAUSE[1]);
   };
