@@ -35,7 +35,7 @@ HOSTILE = [
 ]
 LABELS = [f"bad<script>{RAN}</script>", f"good\"'&<img src=x onerror={RAN}>\u202e"]
 CORPUS = f"<img src=x onerror={RAN}>&'\"{{{{ 7*7 }}}}"
-PAGES = ("explorer",)
+PAGES = ("explorer", "report")
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 CONTROLS = "a[href], button, input, select, textarea, summary, [tabindex]"
 
@@ -66,7 +66,7 @@ def hostile_run(folder: Path) -> Path:
         )
         pq.write_table(changed, path)
 
-    prepare(folder, reviews(), CORPUS)
+    prepare(folder, reviews(), CORPUS, report={"mistakes": 5, "uncertain": 3, "pairs": 1})
     run_stages(folder, {"tokens": alter})
     return folder
 
@@ -111,6 +111,20 @@ def test_nothing_from_the_corpus_runs(path: Path, open_page: OpenPage) -> None:
     assert page.locator("iframe, object, embed, base, link, form[action]").count() == 0
 
 
+def test_hostile_texts_are_shown_as_text(run: Path, open_page: OpenPage) -> None:
+    page = open_page(run / "metrics/report.html")
+    shown = page.evaluate("document.body.textContent")
+    wrong = [
+        row
+        for row in pq.read_table(run / "data/predictions.parquet").to_pylist()
+        if row["label"] != row["predicted"]
+    ]
+    assert wrong
+    for text in (CORPUS, *LABELS):
+        assert text in shown
+    assert CORPUS in page.title()
+
+
 @pytest.fixture
 def blocked(browser: Browser, path: Path) -> Iterator[tuple[Page, list[str]]]:
     """A page whose console is not watched, and the addresses that it requested."""
@@ -144,7 +158,9 @@ def test_the_content_security_policy_is_effective(blocked: tuple[Page, list[str]
             add("div", { innerHTML: `<p onclick="${ran}">x</p>` });
             document.body.lastChild.firstChild.click();
             await fetch("http://127.0.0.1:9/").catch(() => {});
-            await new Promise((later) => setTimeout(later, 100));
+            for (let wait = 0; wait < 100 && seen.length < 7; wait += 1) {
+                await new Promise((later) => setTimeout(later, 50));
+            }
             return seen.sort();
         }""",
         RAN,

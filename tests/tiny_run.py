@@ -21,16 +21,16 @@ SMALL = {  # trains in a second
     "ngrams": {"folds": 0},
     "evaluation": {"resamples": 100},
 }
+USER_FILES = ("pretrained", "wordsets", "pairs")
 Columns = Mapping[str, list[Any]]
 
 
 def prepare(folder: Path, reviews: Columns, corpus: str = "tiny", **sections: dict[str, Any]) -> None:
     """Makes a folder in which stages can run: the code, a corpus, and the shipped params.yaml with SMALL and
     `sections`. `reviews` has the columns `text` and `label`, and may have others, named as in source.yaml."""
-    (folder / "stages").symlink_to(ROOT / "stages", target_is_directory=True)
-    for name in ("pretrained", "wordsets", "pairs"):
-        (folder / "data" / name).parent.mkdir(exist_ok=True)
-        (folder / "data" / name).symlink_to(ROOT / "data" / name, target_is_directory=True)
+    (folder / "data").mkdir()
+    for name in ("stages", "presets", "requirements.lock", *(f"data/{one}" for one in USER_FILES)):
+        (folder / name).symlink_to(ROOT / name)
     (folder / "metrics").mkdir()
     home = folder / "data/corpora" / corpus
     home.mkdir(parents=True)

@@ -13,7 +13,7 @@ class Part(NamedTuple):
     styles: tuple[str, ...]
 
 
-BASE = Part(("unpack.js",), ("base.css",))
+BASE = Part(("unpack.js", "scroll.js"), ("base.css",))
 SCORER = Part(  # scorer.jinja
     ("scorer_text.js", "scorer_model.js", "scorer_explain.js", "scorer.js"),
     ("scorer.css",),
