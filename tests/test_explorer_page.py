@@ -144,7 +144,10 @@ def listed(page: Page, name: str) -> list[tuple[str, float]]:
     """The words of a list with their scores."""
     buttons = page.locator(f"[data-part={name}] button")
     words, scores = buttons.locator("bdi").all_text_contents(), buttons.locator("span").all_text_contents()
-    return [(word, float(score.replace(",", ""))) for word, score in zip(words, scores, strict=True)]
+    return [
+        (word, float(score.replace(",", "").replace("−", "-")))
+        for word, score in zip(words, scores, strict=True)
+    ]
 
 
 def tab(page: Page, name: str) -> None:
@@ -455,10 +458,8 @@ def test_the_address_restores_what_was_seen(page: Page) -> None:
     page.keyboard.press("Enter")
     part(page, "isolate").click()
     part(page, "farther").click()
-    wait(
-        page,
-        "location.hash.includes('isolate') && location.hash.includes(Math.floor(100 * e.camera.distance) / 100)",
-    )
+    wait(page, "location.hash.includes('isolate')")
+    wait(page, "location.hash.includes(Math.floor(100 * e.camera.distance) / 100)")
     asked = "[e.state, e.camera.distance.toFixed(2), e.focus, e.selection.indices]"
     state, fragment = value(page, asked), page.evaluate("location.hash")
     assert parse_qs(fragment.removeprefix("#explorer:"))["axes"] == ["0,3,2"]

@@ -129,6 +129,7 @@ class Explorer extends Plot {
   // After a move of the camera.
   moved() {
     this.isMoving = true;
+    this.controls.showTip(-1);
     clearTimeout(this.rest);
     this.rest = setTimeout(() => { this.isMoving = false; this.draw(); }, 150);
     this.draw();

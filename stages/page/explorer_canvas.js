@@ -30,6 +30,9 @@ class CanvasView {
       context.fillStyle = `rgb(${colours.subarray(4 * row, 4 * row + 3).join(" ")})`;
       context.beginPath();
       context.arc(x[row], y[row], size / 2, 0, 2 * Math.PI);
+      if (colours[4 * row + 3] & HOLLOW && size > 4 * ratio) {
+        context.arc(x[row], y[row], 0.21 * size, 0, 2 * Math.PI, true);
+      }
       context.fill();
     }
   }

@@ -56,7 +56,8 @@ function weightColour(theme, weight) {
 }
 
 // A palette, and the number in it of each word's colour as a function of the word's index:
-// {palette: [[r, g, b], ...], numberOf}. `colour` is weight, count, cluster or selection.
+// {palette: [[r, g, b], ...], numberOf, hollow}. `colour` is weight, count, cluster or selection. Points
+// whose colour has a number up to `hollow` are rings: the sign of a weight can be seen without colours.
 function colouring(space, theme, { colour, output }, selected) {
   if (colour === "count") {
     const top = Math.log(Math.max(2, largest(space.count)));
@@ -80,6 +81,7 @@ function colouring(space, theme, { colour, output }, selected) {
   return {
     palette: Array.from({ length: SHADES + 1 }, (_, k) => weightColour(theme, (k - half) / half)),
     numberOf: (row) => Math.round(half + Math.max(-half, Math.min(half, space.weight(row, output) * step))),
+    hollow: 0.9 * half,
   };
 }
 
@@ -159,7 +161,12 @@ function legendOf(space, theme, state, onselect) {
   const top = weightRange(space, state.output);
   const parts = bar(colours, `− ${negative}`, `+ ${positive}`, "Weight");
   parts[2].title = `from −${top.toPrecision(2)} to +${top.toPrecision(2)}`;
-  return parts;
+  const shape = (name, weight) => {
+    const swatch = make("span", `explorer-swatch ${name}`);
+    swatch.style.color = css(weightColour(theme, weight));
+    return swatch;
+  };
+  return [parts[0], shape("explorer-ring", -1), ...parts.slice(1, 3), shape("explorer-disc", 1), parts[3]];
 }
 
 // A count with separators of thousands.

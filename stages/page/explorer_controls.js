@@ -51,6 +51,7 @@ class Controls {
     }
     space.labels.slice(0, space.outputs).forEach((label, k) => this.parts.output.append(option(k, label)));
     this.parts.outputBox.hidden = space.outputs < 2;
+    this.parts.wheelHint.hidden = this.explorer.options.wheel === "always";
     this.parts.n.max = Math.max(1, Math.min(200, space.length - 1));
   }
 
@@ -205,7 +206,8 @@ class Controls {
       const number = document.createElement("span");
       button.type = "button";
       word.textContent = explorer.words[index];
-      number.textContent = score === undefined ? whole(explorer.space.count[index]) : score.toFixed(3);
+      const { count } = explorer.space;
+      number.textContent = score?.toFixed(3).replace("-", "−") ?? whole(count[index]);
       number.className = "explorer-score";
       button.append(word, number);
       button.addEventListener("click", () => { this.openTab(1); explorer.show(index); });
@@ -267,7 +269,7 @@ class Controls {
     if (isShown) {
       parts.word.value = explorer.words[focus];
       parts.wordMessage.textContent = describe(space, focus, state.output);
-    } else if (selection.source !== "none") parts.wordMessage.textContent = "";
+    } else parts.wordMessage.textContent = "Click a point, or type a word.";
     this.list("neighboursList", isShown ? explorer.neighbours : []);
   }
 

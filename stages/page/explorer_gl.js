@@ -1,8 +1,11 @@
 // The points, drawn by the graphics card: one WebGL2 program, one draw call.
 
+const IN_FRONT = 128; // a point that is drawn before all others
+const HOLLOW = 64; // a point that is a ring
+
 const VERTEX_SHADER = `#version 300 es
 in vec3 place;
-in vec4 colour; // alpha: 1 in front of all others, else behind
+in vec4 colour; // alpha: the sum of IN_FRONT and HOLLOW
 in float size;
 uniform mat4 matrix;
 uniform float ratio, home;
@@ -10,6 +13,7 @@ uniform vec2 fog;
 uniform vec3 paper;
 out vec3 tint;
 out float radius;
+out float hole;
 void main() {
   if (size <= 0.0) {
     gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
@@ -17,10 +21,12 @@ void main() {
     return;
   }
   vec4 clip = matrix * vec4(place, 1.0);
-  if (colour.a > 0.75) clip.z = -clip.w + 0.1 * (clip.z + clip.w);
+  int code = int(colour.a * 255.0 + 0.5);
+  if (code >= ${IN_FRONT}) clip.z = -clip.w + 0.1 * (clip.z + clip.w);
   gl_Position = clip;
   gl_PointSize = clamp(size * sqrt(home / max(clip.w, 0.001)), 1.5, 40.0) * ratio;
   radius = gl_PointSize / 2.0;
+  hole = (code & ${HOLLOW}) != 0 && radius > 2.0 * ratio ? 0.42 : 0.0;
   tint = mix(colour.rgb, paper, 0.45 * smoothstep(fog.x, fog.y, clip.w));
 }`;
 
@@ -28,15 +34,18 @@ const FRAGMENT_SHADER = `#version 300 es
 precision highp float;
 in vec3 tint;
 in float radius;
+in float hole; // its radius, of a radius of 1
 uniform vec3 paper;
 out vec4 result;
 void main() {
-  float inside = (1.0 - length(2.0 * gl_PointCoord - 1.0)) * radius; // in pixels
+  float distance = length(2.0 * gl_PointCoord - 1.0);
+  float inside = (1.0 - distance) * radius; // in pixels
   float alpha = clamp(inside, 0.0, 1.0);
   if (alpha < 0.05) discard;
   // A rim in the colour of the paper keeps neighbouring points apart.
   float rim = radius > 3.5 ? 1.0 - smoothstep(0.6, 1.8, inside) : 0.0;
-  result = vec4(mix(tint, paper, 0.55 * rim) * alpha, alpha);
+  float open = hole > 0.0 ? clamp((hole - distance) * radius + 0.5, 0.0, 1.0) : 0.0;
+  result = vec4(mix(tint, paper, max(0.55 * rim, 0.9 * open)) * alpha, alpha);
 }`;
 
 class GlView {

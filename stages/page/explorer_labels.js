@@ -26,7 +26,7 @@ class Overlay {
     return this.texts.get(index);
   }
 
-  // Draws a frame. `scene`: {width, height, ratio, theme, points, pixels, sizes, axes, dims, camera, focus,
+  // Draws a frame. `scene`: {width, height, ratio, theme, blocked, pixels, sizes, axes, dims, camera, focus,
   // hover, selection, lines, outline}; sizes are in pixels.
   draw(scene) {
     const { context, canvas } = this;
@@ -34,6 +34,7 @@ class Overlay {
     context.setTransform(scene.ratio, 0, 0, scene.ratio, 0, 0);
     context.clearRect(0, 0, canvas.width, canvas.height);
     this.css = (name, alpha = 1) => `rgb(${scene.theme[name].join(" ")} / ${alpha})`;
+    this.blocked = [...scene.blocked];
     this.drawAxes(scene);
     this.drawLines(scene);
     this.drawRings(scene);
@@ -47,6 +48,7 @@ class Overlay {
     context.font = `12px ${theme.font}`;
     if (dims === 2) {
       this.write(`${axes[0]} →`, width / 2, height - 14, "soft", "center");
+      this.blocked.push([width / 2 - 80, height - 21, 160, 14], [7, height / 2 - 80, 14, 160]);
       context.save();
       context.translate(14, height / 2);
       context.rotate(-Math.PI / 2);
@@ -69,8 +71,10 @@ class Overlay {
       const isLeft = x[end] < x[start];
       const half = context.measureText(axes[k]).width / 2;
       const middle = x[end] + (isLeft ? -5 - half : 5 + half);
-      const left = Math.max(half + 8, Math.min(width - half - 8, middle));
-      this.write(axes[k], left, Math.max(12, Math.min(height - 12, y[end])), "soft", "center");
+      const left = Math.max(half + 8, Math.min(width - half - 56, middle));
+      const top = Math.max(12, Math.min(height - 12, y[end]));
+      this.write(axes[k], left, top, "soft", "center");
+      this.blocked.push([left - half, top - 7, 2 * half, 14]);
     }
   }
 
@@ -120,6 +124,14 @@ class Overlay {
     const { context } = this;
     const [columns, rows] = [Math.ceil(width / CELL) + 1, Math.ceil(height / CELL) + 1];
     const occupied = new Uint8Array(columns * rows);
+    for (const [left, top, wide, tall] of this.blocked) {
+      const column = (x) => Math.max(0, Math.min(columns - 1, Math.floor(x / CELL)));
+      const [c0, c1] = [column(left), column(left + wide)];
+      const last = Math.min(rows - 1, Math.floor((top + tall) / CELL));
+      for (let r = Math.max(0, Math.floor(top / CELL)); r <= last; r += 1) {
+        occupied.fill(1, r * columns + c0, r * columns + c1 + 1);
+      }
+    }
     const limit = Math.min(220, (width * height) / 5500) * Math.max(1, Math.min(2, camera.zoom));
     const before = this.placed.map(({ index }) => index);
     const others = selection.length ? [] : before;
@@ -144,7 +156,7 @@ class Overlay {
     }
   }
 
-  // A free box for a label to the right of its point, or to the left, which it occupies: {x, y, ...}.
+  // A free box for a label beside, above or below its point, which it occupies: {x, y, width, height}.
   fit(index, x, y, gap, isBold, { occupied, columns, rows, width: right, font }) {
     const key = isBold ? -1 - index : index;
     if (!this.widths.has(key)) {
@@ -153,8 +165,9 @@ class Overlay {
     }
     const width = this.widths.get(key);
     const height = 14;
-    for (const left of [x + gap, x - gap - width]) {
-      const top = y - height / 2;
+    const [beside, above, below] = [y - height / 2, y - gap - height, y + gap];
+    const boxes = [[x + gap, beside], [x - gap - width, beside], [x - width / 2, above], [x - width / 2, below]];
+    for (const [left, top] of boxes) {
       if (left < 0 || left + width > right || top < 0) continue;
       const [c0, c1] = [Math.floor(left / CELL), Math.floor((left + width) / CELL)];
       const [r0, r1] = [Math.floor(top / CELL), Math.min(rows - 1, Math.floor((top + height) / CELL))];

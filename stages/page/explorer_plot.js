@@ -80,7 +80,7 @@ class Plot {
     const area = this.camera.width * this.camera.height;
     const room = Math.max(0.7, Math.min(1.2, Math.sqrt(area / 5e5))); // smaller points on a phone
     const base = room * Math.max(3, Math.min(9, 14 - 2.2 * Math.log10(shown + 1)));
-    const { palette, numberOf } = colouring(space, theme, state, selection.set);
+    const { palette, numberOf, hollow = -1 } = colouring(space, theme, state, selection.set);
     const dimmed = palette.map((colour) => mix(colour, theme.paper, 0.72));
     const top = Math.log(1 + Math.max(1, largest(space.count)));
     const [colours, sizes] = [new Uint8Array(4 * space.length), new Float32Array(space.length)];
@@ -92,11 +92,12 @@ class Plot {
       limit -= 1;
       const factor = state.sized ? 0.7 + 1.4 * (Math.log(1 + space.count[row]) / top) ** 2 : 1;
       sizes[row] = base * factor * (isSelected && isDimmed ? 1.3 : 1);
-      const [red, green, blue] = (isDimmed && !isSelected ? dimmed : palette)[numberOf(row)];
+      const number = numberOf(row);
+      const [red, green, blue] = (isDimmed && !isSelected ? dimmed : palette)[number];
       colours[4 * row] = red;
       colours[4 * row + 1] = green;
       colours[4 * row + 2] = blue;
-      colours[4 * row + 3] = isSelected ? 255 : 128;
+      colours[4 * row + 3] = (isSelected ? IN_FRONT : 0) + (number <= hollow ? HOLLOW : 0);
     }
     this.sizes = sizes;
     this.shownSizes = new Float32Array(space.length);
@@ -132,7 +133,9 @@ class Plot {
       const size = sizes[row] * Math.sqrt(camera.home / Math.max(0.001, this.pixels.w[row]));
       shownSizes[row] = size && Math.min(40, Math.max(1.5, size));
     }
+    const { offsetLeft, offsetTop, offsetWidth, offsetHeight } = this.part("tools");
     this.overlay.draw({
+      blocked: [[offsetLeft, offsetTop, offsetWidth, offsetHeight]],
       width, height, ratio, theme, camera, dims: state.dims, pixels: this.pixels, sizes: shownSizes,
       axes: state.axes.map((axis) => this.axisName(axis)), focus: this.focus, hover: this.hover,
       selection: this.selection.indices, outline: this.input.outline,
