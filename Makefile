@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 .PHONY: repro test check wheel help bench bench-startup bench-embeddings bench-growth bench-classifier bench-suite \
-	lock clean
+	bench-explorer lock clean
 
 repro: $(READY) ## run what is out of date, print the metrics
 	@$(RUN) dvc repro
@@ -51,6 +51,9 @@ bench-suite: $(READY) ## SUITE=... ARCHIVE=... SST2=...: Firth's defaults beside
 	@$(RUN) python -m tools.extra bench
 	@$(RUN) python -m benchmarks.suite $(if $(SUITE),--suite $(SUITE)) $(if $(ARCHIVE),--archive $(ARCHIVE)) \
 		$(if $(SST2),--sst2 $(SST2)) $(OPTIONS)
+
+bench-explorer: $(READY) ## weight, load time and frame time of the explorer's page, by the number of words
+	@$(RUN) python -m benchmarks.explorer $(OPTIONS)
 
 lock: ## INDEX=URL: resolve pyproject.toml again and pin every package with its hashes
 	rm -rf $(VENV)

@@ -17,13 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import classifier, classifier_peers, embeddings, features, growth, texts
+from benchmarks import classifier, classifier_peers, embeddings, explorer, features, growth, texts
 from benchmarks.stages import preset
 from stages import LABELLED, UNK, ensemble, ngrams, tensors
 from stages import classifier as classifier_stage
 from stages.lib.params import check
 from stages.lib.wordsets import Similarity
 from stages.tokens import SCHEMA
+from tests.browser import executable
 from tests.conftest import ROOT
 from tools import extra
 
@@ -243,3 +244,26 @@ def test_the_classifier_benchmark_prints_its_tables(tmp_path: Path) -> None:
     if "scoring" in groups:
         for name in ("Firth", "fastText, words"):
             assert re.search(rf"\| {name} +(\| +[\d,.]+ ){{5}}\|", done.stdout), done.stdout
+
+
+def test_the_words_of_the_explorer_benchmark_are_distinct_and_its_vectors_repeat() -> None:
+    assert len({explorer.word(number) for number in range(20_000)}) == 20_000
+    vectors = explorer.draw(500)
+    np.testing.assert_array_equal(vectors, explorer.draw(500))
+    assert vectors.std(0)[0] > 3 * vectors.std(0)[-1]
+
+
+@pytest.mark.parametrize("chromium", [True, False])
+def test_the_explorer_benchmark_prints_its_table(
+    chromium: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if chromium:
+        executable()
+    else:
+        monkeypatch.setattr(explorer, "CHROMIUM", ())
+    explorer.main(["--words", "80", "--dims", "5", "--times", "1", "--frames", "2"])
+    printed = capsys.readouterr().out
+    number = r" +[\d.]+ \|"
+    measured = rf"{number * 5}\n" if chromium else r"( +\|){5}\n"
+    assert re.search(rf"\| 80 +\| +5 \|{number * 4}{measured}", printed), printed
+    assert ("Chromium" in printed) == chromium
