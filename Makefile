@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 .PHONY: repro test check wheel help bench bench-startup bench-embeddings bench-growth bench-classifier bench-suite \
-	bench-explorer lock clean
+	bench-explorer screenshots lock clean
 
 repro: $(READY) ## run what is out of date, print the metrics
 	@$(RUN) dvc repro
@@ -23,6 +23,9 @@ check: $(READY) ## check style and types
 
 wheel: $(READY) ## the predictor as a package, in dist/
 	@$(RUN) python -m tools.wheel --output dist
+
+screenshots: $(READY) ## the pictures in docs/ of the pages in metrics/; needs Chromium
+	@$(RUN) python -m tools.screenshots
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \

@@ -4,7 +4,6 @@ A test that uses them is skipped if one of the two is missing. Playwright's own 
 used; Chromium or Chrome is searched for on PATH. Each process that runs such tests starts one browser.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -12,22 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tools import screenshots
+from tools.screenshots import ARGUMENTS, BROWSERS
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 else:
     Browser = Page = Any  # playwright may be missing
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# The sandbox does not start for root. The browser makes no connections of its own; WebGL runs in software.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-]
 TIMEOUT = 20_000  # milliseconds; the machine may be busy with other tests
 
 OpenPage = Callable[..., Page]
@@ -36,9 +27,9 @@ OpenPage = Callable[..., Page]
 def executable() -> str:
     """The first browser on PATH. Skips the test if there is none, or no Playwright."""
     pytest.importorskip("playwright", reason="the package playwright is not installed; `make` installs it")
-    path = next(filter(None, map(shutil.which, NAMES)), None)
+    path = screenshots.executable()
     if path is None:
-        pytest.skip(f"no browser on PATH; install the package chromium (searched: {', '.join(NAMES)})")
+        pytest.skip(f"no browser on PATH; install the package chromium (searched: {', '.join(BROWSERS)})")
     return path
 
 

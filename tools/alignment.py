@@ -11,7 +11,7 @@ measure words in the same way.
     kept        Jaccard index of its 10 nearest neighbours by cosine in the two spaces: 1 (the same) to 0
 
 Vectors of fewer dimensions are padded with zeros. A rotation cannot bring back the dimensions that are
-missing, so all distances are then larger; the neighbours are not affected.
+missing, which can make distances larger; the neighbours are not affected.
 
 S is the number of words that all runs have.
 """

@@ -165,7 +165,7 @@ def summary(moved: Moves, by_chance: Sequence[int], dims: Sequence[int]) -> list
     if len(set(dims)) > 1:
         lines.append(
             f"The vectors have {' and '.join(map(str, sorted(set(dims))))} dimensions. The shorter ones were "
-            "padded with zeros, so all distances are larger; the neighbours can be compared."
+            "padded with zeros, which can make distances larger; the neighbours are not affected."
         )
     return lines
 
