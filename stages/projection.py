@@ -1,4 +1,4 @@
-"""Projection: three principal components, and the share of the variance they keep.
+"""Projection: principal components, and the share of the variance they keep.
 
 A hundred dimensions cannot be drawn. Principal component analysis rotates the word vectors so that the
 first axis has the largest variance, the second the largest of all axes orthogonal to the first, and
