@@ -521,16 +521,3 @@ def test_a_model_that_cannot_be_read_is_reported(tmp_path: Path, open_page: Open
     page.locator("[data-part=problem]").wait_for()
     assert "could not be read" in part(page, "problem")
     assert page.locator("#scorer-text").is_hidden()
-
-
-def test_the_scripts_of_all_pages_have_distinct_names() -> None:
-    pattern = re.compile(r"^(?:async )?(?:function\*?|const|let|class) (\w+|\[[^\]]*\])", re.MULTILINE)
-    files = sorted((ROOT / "stages/page").glob("*.js"))
-    names = Counter(
-        name
-        for file in files
-        for match in pattern.findall(file.read_text(encoding="utf-8"))
-        for name in re.findall(r"\w+", match)
-    )
-    assert len(names) > 100
-    assert [name for name, count in names.items() if count > 1] == []
