@@ -143,11 +143,11 @@ def part(page: Page, name: str) -> Any:
 def listed(page: Page, name: str) -> list[tuple[str, float]]:
     """The words of a list with their scores."""
     buttons = page.locator(f"[data-part={name}] button")
-    words, scores = buttons.locator("bdi").all_text_contents(), buttons.locator("span").all_text_contents()
-    return [
-        (word, float(score.replace(",", "").replace("−", "-")))
-        for word, score in zip(words, scores, strict=True)
+    words = buttons.locator("bdi").all_text_contents()
+    scores = [
+        score.replace(",", "").replace("−", "-") for score in buttons.locator("span").all_text_contents()
     ]
+    return list(zip(words, map(float, scores), strict=True))
 
 
 def tab(page: Page, name: str) -> None:

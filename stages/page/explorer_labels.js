@@ -166,8 +166,9 @@ class Overlay {
     const width = this.widths.get(key);
     const height = 14;
     const [beside, above, below] = [y - height / 2, y - gap - height, y + gap];
-    const boxes = [[x + gap, beside], [x - gap - width, beside], [x - width / 2, above], [x - width / 2, below]];
-    for (const [left, top] of boxes) {
+    const middle = x - width / 2;
+    const places = [[x + gap, beside], [x - gap - width, beside], [middle, above], [middle, below]];
+    for (const [left, top] of places) {
       if (left < 0 || left + width > right || top < 0) continue;
       const [c0, c1] = [Math.floor(left / CELL), Math.floor((left + width) / CELL)];
       const [r0, r1] = [Math.floor(top / CELL), Math.min(rows - 1, Math.floor((top + height) / CELL))];
