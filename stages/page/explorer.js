@@ -91,8 +91,10 @@ class Explorer extends Plot {
     this.layout();
     this.watch();
     element.explorer = this;
-    if (this.options.hash) this.restore(stateIn(location.hash, this.space));
+    const restored = this.options.hash ? stateIn(location.hash, this.space) : null;
+    this.restore(restored);
     this.refresh();
+    if (restored && this.options.wheel !== "always") element.scrollIntoView();
   }
 
   // An element of the explorer by its data-part.

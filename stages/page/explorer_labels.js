@@ -144,7 +144,7 @@ class Overlay {
       if (!(sizes[index] > 0) || pixels.w[index] <= 0 || x < 0 || y < 0 || x > width || y > height) return;
       const isBold = index === focus || index === hover;
       const grid = { occupied, columns, rows, width, font: theme.font };
-      const box = this.fit(index, x, y, sizes[index] / 2 + 3, isBold, grid);
+      const box = this.fit(index, x, y, sizes[index] / 2 + 3, isBold, selection.length > 0, grid);
       if (box) this.placed.push({ index, isBold, ...box });
     };
     [focus, hover, ...sample(selection, 400), ...others].forEach(consider);
@@ -156,8 +156,9 @@ class Overlay {
     }
   }
 
-  // A free box for a label beside, above or below its point, which it occupies: {x, y, width, height}.
-  fit(index, x, y, gap, isBold, { occupied, columns, rows, width: right, font }) {
+  // A free box for a label beside its point, which it occupies: {x, y, width, height}. That of a selected
+  // word may be above or below.
+  fit(index, x, y, gap, isBold, isWanted, { occupied, columns, rows, width: right, font }) {
     const key = isBold ? -1 - index : index;
     if (!this.widths.has(key)) {
       this.context.font = `${isBold ? 600 : 400} 12px ${font}`;
@@ -167,7 +168,8 @@ class Overlay {
     const height = 14;
     const [beside, above, below] = [y - height / 2, y - gap - height, y + gap];
     const middle = x - width / 2;
-    const places = [[x + gap, beside], [x - gap - width, beside], [middle, above], [middle, below]];
+    const places = [[x + gap, beside], [x - gap - width, beside]];
+    if (isWanted) places.push([middle, above], [middle, below]);
     for (const [left, top] of places) {
       if (left < 0 || left + width > right || top < 0) continue;
       const [c0, c1] = [Math.floor(left / CELL), Math.floor((left + width) / CELL)];

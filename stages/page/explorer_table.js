@@ -88,10 +88,12 @@ function guideInto(element, { space, state }) {
   const kept = axes.reduce((sum, axis) => sum + space.explained[axis], 0);
   const trust = facts.trustworthiness?.[axes.length];
   const isFirst = axes.every((axis) => axis < axes.length); // the measure is of the first components
+  const total = facts.words_of_vocabulary;
+  const ofAll = total > space.length ? ` of ${whole(total)}` : "";
   const texts = [
-    `Each point is one of the ${whole(space.length)} most frequent words. Words that occur in similar `
-    + `contexts have similar vectors. The vectors have ${space.dim} dimensions; the plot shows principal `
-    + "components of them, the directions of largest variance. Those that are shown now keep "
+    `Each point is one of the ${whole(space.length)} most frequent words${ofAll}. Words that occur in `
+    + `similar contexts have similar vectors. The vectors have ${space.dim} dimensions; the plot shows `
+    + "principal components of them, the directions of largest variance. Those that are shown now keep "
     + `${percent(kept)} of the variance.`,
     "Words that are far apart in the plot are far apart. Words that are close in the plot may not be, so "
     + "neighbours, analogies and axes are computed from the vectors, with all dimensions.",
@@ -101,10 +103,13 @@ function guideInto(element, { space, state }) {
       + "all neighbours in the plot are neighbours in the original space, and about 0.5 for random places.");
   }
   if (isNumber(facts.overlap)) {
-    texts.push(`The page has the vectors with 8 bits per dimension. They keep ${percent(facts.overlap)} of `
-      + "the nearest neighbours that the exact vectors give.");
+    const isReduced = facts.embedding_dims > space.dim;
+    const dims = isReduced ? `${space.dim} of ${facts.embedding_dims} dimensions and ` : "";
+    texts.push(`The page has the vectors with ${dims}8 bits per dimension. They keep `
+      + `${percent(facts.overlap)} of the nearest neighbours that the exact vectors give.`);
   }
-  texts.push("The weight of a word is what it alone adds to the log-odds of a label in the classifier. "
+  const what = space.outputs > 1 ? "logit" : "log-odds";
+  texts.push(`The weight of a word is what it alone adds to the ${what} of a label in the classifier. `
     + `Above 0 (blue) it is evidence for ${quoted(positive)}, below 0 (orange) for ${quoted(negative)}, and `
     + "close to 0 (grey) for neither.");
   element.replaceChildren(...texts.map((text) => {

@@ -5,9 +5,18 @@ const ARRAY_TYPES = {
   F32: Float32Array, F64: Float64Array, I64: BigInt64Array, U64: BigUint64Array,
 };
 
+// The bytes that base64 text stands for. Throws if it is not base64.
+function bytesOf(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text); // browsers since 2025; several times as fast
+  const characters = atob(text);
+  const bytes = new Uint8Array(characters.length);
+  for (let k = 0; k < bytes.length; k += 1) bytes[k] = characters.charCodeAt(k);
+  return bytes;
+}
+
 // The arrays by name: {name: {shape, data}}. Rejects if the browser cannot decompress.
 async function unpack(element) {
-  const bytes = Uint8Array.from(atob(element.textContent.trim()), (character) => character.charCodeAt(0));
+  const bytes = bytesOf(element.textContent.trim());
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   const buffer = await new Response(stream).arrayBuffer();
   const start = 8 + Number(new DataView(buffer).getBigUint64(0, true));
