@@ -499,6 +499,7 @@ def test_a_maximum_has_no_parts(tmp_path: Path, open_page: OpenPage) -> None:
     assert "takes maxima" in part(page, "sum")
     assert page.locator(".scorer-bars li").count() == 3
     assert page.locator(".scorer-tokens .scorer-for").count() == 0
+    assert page.locator(".scorer-legend .scorer-for").is_hidden()
 
 
 def test_the_page_names_what_was_left_out(tmp_path: Path, open_page: OpenPage) -> None:

@@ -130,6 +130,7 @@ function answerNotes({ tokeniser, width, keep, threshold }, labels, count, known
 function showEvidence(parts, model, scored) {
   const number = parts.of.value === "" ? scored.label : Number(parts.of.value);
   const explanation = scored.explain(number);
+  parts.legend.hidden = !explanation.contributions;
   showTokens(parts, model, scored, explanation);
   const rows = sumRows(scored, explanation, model.config.tokeniser.unit === "characters" ? "" : " ");
   const { temperature } = model.config;
@@ -191,7 +192,7 @@ function sumRows({ tokens }, { contributions, bias, logit }, separator) {
   const others = ordered.slice(SHOWN_SUMS);
   if (others.length) {
     const sum = others.reduce((total, [, { value }]) => total + value, 0);
-    rows.push([sum, `${asCount(others.length)} others`]);
+    rows.push([sum, `${asCount(others.length)} other words and n-grams`]);
   }
   return [...rows, [bias, "bias"]];
 }
