@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from stages.lib.clusters import central, cluster_means, initial_clusters, nearest_mean, spread
+from stages.lib.clusters import central, cluster_means, initial_clusters, means_of, nearest_mean, spread
 from tests.conftest import ROOT
 
 
@@ -46,6 +46,12 @@ def test_iterations_improve_the_first_division() -> None:
     before = sum(spread(vectors[first == n]) for n in range(6))
     means = cluster_means(vectors, 6)
     assert ((vectors - means[nearest_mean(vectors, means)]) ** 2).sum() < before
+
+
+def test_the_means_are_those_of_the_vectors_that_are_nearest_to_them() -> None:
+    vectors = np.random.default_rng(1).normal(size=(300, 4))
+    means = cluster_means(vectors, 6)
+    np.testing.assert_allclose(means_of(vectors, nearest_mean(vectors, means)), means, atol=1e-12)
 
 
 def test_the_widest_set_is_divided_first() -> None:

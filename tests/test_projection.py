@@ -187,7 +187,7 @@ def test_the_words_that_tell_the_labels_apart_come_first_and_function_words_last
     words = ["the", "and", "it", "dog", "tree", "awful", "lovely", "9"]
     counts = np.array([100.0, 90, 80, 30, 30, 20, 20, 5])
     every = [20.0, 20, 19, 15, 4, 0, 14, 5]
-    frequencies = np.array([every, [20.0, 20, 20, 15, 4, 14, 0, 5]])
+    frequencies = np.array([every, [20.0, 8, 20, 15, 4, 14, 0, 5]])  # "and" tells the labels apart
     rows = words_to_show(words, counts, frequencies, np.array([20.0, 20]))
     # tree occurs as often as dog, in fewer documents
     assert [words[row] for row in rows] == ["awful", "lovely", "tree", "dog", "the", "and", "it"]
