@@ -17,7 +17,7 @@
 //   explorer.onselect                may be set later
 //   explorer.onhover                 called with the word (index or -1) that the pointer is on; may be set
 //
-// No state is global, and the ids of an explorer's elements are unique, so a page can have several.
+// Nothing but their number is global, and the ids of all elements are unique, so a page can have several.
 // element.explorer is the instance; element has data-ready="true" once the first frame is drawn.
 
 let explorers = 0;

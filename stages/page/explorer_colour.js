@@ -26,14 +26,13 @@ function themeOf(element) {
   const probe = document.createElement("span");
   element.append(probe);
   const theme = {};
-  for (const name of ["paper", "ink", "soft", "line", "accent", "for", "against"]) {
+  for (const name of ["paper", "ink", "soft", "accent", "for", "against"]) {
     probe.style.color = `var(--${name}, ${name === "paper" ? "#fff" : "#333"})`;
     theme[name] = channels(getComputedStyle(probe).color);
   }
   theme.font = getComputedStyle(element).fontFamily;
   probe.remove();
   theme.neutral = mix(theme.paper, theme.soft, 0.5);
-  theme.faint = mix(theme.paper, theme.soft, 0.2);
   return theme;
 }
 

@@ -3,6 +3,15 @@
 const CELL = 6; // pixels: the grid in which labels occupy cells
 const SCANNED = 6000; // words at most that a frame considers for labels
 
+// The point closest to the end of a line at which the line is inside the picture; the end if it never is.
+function within(x0, y0, x1, y1, width, height) {
+  for (let part = 1; part > 0; part -= 0.02) {
+    const [x, y] = [x0 + (x1 - x0) * part, y0 + (y1 - y0) * part];
+    if (x > 8 && x < width - 56 && y > 12 && y < height - 12) return [x, y];
+  }
+  return [x1, y1];
+}
+
 class Overlay {
   constructor(canvas, space) {
     this.canvas = canvas;
@@ -69,10 +78,11 @@ class Overlay {
       context.lineTo(x[end], y[end]);
       context.stroke();
       const isLeft = x[end] < x[start];
+      const [nameX, nameY] = within(x[start], y[start], x[end], y[end], width, height);
       const half = context.measureText(axes[k]).width / 2;
-      const middle = x[end] + (isLeft ? -5 - half : 5 + half);
+      const middle = nameX + (isLeft ? -5 - half : 5 + half);
       const left = Math.max(half + 8, Math.min(width - half - 56, middle));
-      const top = Math.max(12, Math.min(height - 12, y[end]));
+      const top = Math.max(12, Math.min(height - 12, nameY));
       this.write(axes[k], left, top, "soft", "center");
       this.blocked.push([left - half, top - 7, 2 * half, 14]);
     }
