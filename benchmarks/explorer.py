@@ -190,7 +190,7 @@ def visit(started: Any, page_path: Path, times: int, frames: int) -> Visit:
         page.set_default_timeout(120_000)
         page.add_init_script(READY)
         page.goto(page_path.as_uri())
-        page.wait_for_function("globalThis.readyAfter > 0")
+        page.wait_for_selector('[data-ready="true"]', state="attached")
         loads.append(page.evaluate("globalThis.readyAfter"))
         if number + 1 == times:
             rotation, script, query = (page.evaluate(code, frames) for code in (ROTATE, SCRIPT, QUERY))
