@@ -492,6 +492,17 @@ def test_the_address_restores_a_lasso_a_search_and_an_axis(page: Page) -> None:
     assert again("from=bad")[0]["axes"] == ["words", 1, 2]
 
 
+def test_a_link_to_another_part_of_the_page_keeps_its_address(page: Page) -> None:
+    part(page, "word").fill("good")
+    page.keyboard.press("Enter")
+    wait(page, "location.hash.includes('word=good')")
+    page.evaluate("location.hash = '#theme'")
+    page.wait_for_timeout(500)
+    assert page.evaluate("location.hash") == "#theme"
+    page.evaluate("location.hash = '#explorer:word=bad'")
+    wait(page, "e.words[e.focus] === 'bad'")
+
+
 @pytest.mark.parametrize(
     "fragment",
     [

@@ -114,7 +114,9 @@ class Explorer extends Plot {
     }
     if (this.options.hash) {
       addEventListener("hashchange", () => {
-        this.restore(stateIn(location.hash, this.space));
+        const state = stateIn(location.hash, this.space);
+        if (!state) return; // a link to another part of the page
+        this.restore(state);
         this.refresh();
       });
     }
