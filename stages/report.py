@@ -63,7 +63,7 @@ from stages.predictor import Explanation, Predictor
 
 SHOWN = 3  # reviews of a list; the others are folded
 STRONGEST = 8  # contributions shown per review
-NAMED = 90  # words with names in the map, if there is room
+NAMED = 130  # words with names in the map, where there is room
 CONFUSIONS = 10  # most frequent confusions that are listed
 HELPERS = {
     "percent": numbers.percent,

@@ -3,6 +3,7 @@
 Lines differ in their dashes and carry their names, so that they are understandable without colours.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from stages.lib.charts.svg import Plot, chart, element, legend, shortened
 NAME = 26  # characters of a label in a chart
 DISTINCT = 5  # lines that are told apart by dashes; of more, only the lowest are
 LOWEST = 3
+APART = 30  # pixels between the names of two thresholds
 DOTTED = 40  # points up to which each has a dot
 
 Row = dict[str, str]  # of a small CSV file
@@ -25,6 +27,19 @@ class Curve(NamedTuple):
     name: str
     xs: list[float]
     ys: list[float]
+    known_area: float | None = None  # of a curve of which the points are a part
+
+    @property
+    def area(self) -> float:
+        """The area under the curve: by trapezoids, unless it is known.
+
+        >>> Curve("", [0, 1], [0, 1]).area
+        0.5
+        """
+        if self.known_area is not None:
+            return self.known_area
+        points = pairwise(zip(self.xs, self.ys, strict=True))
+        return sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in points)
 
 
 def training(name: str, rows: Sequence[Row], x: str, ys: Mapping[str, str]) -> Markup:
@@ -48,24 +63,14 @@ def training(name: str, rows: Sequence[Row], x: str, ys: Mapping[str, str]) -> M
     return chart(name, "Loss during training", f"Loss by {x}: {ends}.", plot.width, plot.height, content)
 
 
-def area(line: Curve) -> float:
-    """The area under a line, by trapezoids.
-
-    >>> area(Curve("", [0, 1], [0, 1]))
-    0.5
-    """
-    points = list(zip(line.xs, line.ys, strict=True))
-    return sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(points))
-
-
 def square(name: str, title: str, lines: Sequence[Curve], axes: tuple[str, str], key: str) -> Markup:
-    """Curves of labels in the unit square. `key` says where the legend goes: "low" or "left low".
+    """Curves of labels in the unit square. `key` is the side of the legend: "left" or "right".
 
     With many labels, all lines are thin, and only those with the smallest area have a name.
     """
     plot = Plot((0, 1), (0, 1), height=340)
     content = [*plot.axes(*axes, percent=True)]
-    by_area = sorted(lines, key=lambda line: (round(area(line), 6), line.name))
+    by_area = sorted(lines, key=lambda line: (round(line.area, 6), line.name))
     named = list(lines) if len(lines) <= DISTINCT else by_area[:LOWEST]
     for line in lines:
         if line not in named:
@@ -73,12 +78,12 @@ def square(name: str, title: str, lines: Sequence[Curve], axes: tuple[str, str],
     entries = []
     for number, line in enumerate(named, 1):
         content.append(element("path", class_=f"line s{number}", d=plot.path(line.xs, line.ys)))
-        entries.append((f"s{number}", f"{shortened(line.name, NAME)} ({area(line):.3f})"))
+        entries.append((f"s{number}", f"{shortened(line.name, NAME)} ({line.area:.3f})"))
     if len(named) < len(lines):
         entries.append(("faint", f"{len(lines) - len(named)} other labels"))
     x = plot.x(0.06) if key == "left" else plot.x(0.42)
     content += legend(entries, x, plot.y(0.05) - 16 * (len(entries) - 1))
-    areas = ", ".join(f"{shortened(line.name, NAME)} {area(line):.3f}" for line in by_area[:LOWEST])
+    areas = ", ".join(f"{shortened(line.name, NAME)} {line.area:.3f}" for line in by_area[:LOWEST])
     desc = f"One line for each of {len(lines)} labels. Smallest areas under the curve: {areas}."
     return chart(name, title, desc, plot.width, plot.height, content)
 
@@ -140,11 +145,13 @@ def coverage(rows: Sequence[Row], marked: Sequence[float]) -> Markup:
     band = plot.path(xs + xs[::-1], highs + lows[::-1])
     content.append(element("path", class_="band", d=f"{band}Z"))
     content.append(element("path", class_="line s1", d=plot.path(xs, ys)))
+    last = math.inf  # where the last name is
     for row, x, y in zip(rows, xs, ys, strict=True):
         if float(row["threshold"]) in marked:
             content.append(element("circle", class_="dot s1", cx=plot.x(x), cy=plot.y(y), r=3.5))
-            text = f"{100 * float(row['threshold']):.0f} %"
             at = {"x": plot.x(x) + 4, "y": plot.y(y) - 8}
-            content.append(element("text", text, class_="name", **at))
+            if last - at["x"] > APART:
+                last = at["x"]
+                content.append(element("text", f"{100 * float(row['threshold']):.0f} %", class_="name", **at))
     desc = "Accuracy by the share of reviews that is answered, if only the more certain predictions are."
     return chart("coverage", "Coverage and accuracy", desc, plot.width, plot.height, content)

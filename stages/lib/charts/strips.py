@@ -63,7 +63,7 @@ def strip_axis(scale: Scale, signed: bool = False) -> Markup:
     """The numbers of the axis, as percentages or signed points."""
     form = "{:+.0f}" if signed else "{:.0f} %"
     parts = []
-    for value in ticks(scale.low, scale.high, 4):
+    for value in ticks(scale.low, scale.high, 6):
         parts.append(element("line", class_="reference", x1=scale.at(value), x2=scale.at(value), y1=0, y2=4))
         text = form.format(100 * value)
         parts.append(element("text", text, class_="tick", x=scale.at(value), y=17, text_anchor="middle"))

@@ -6,10 +6,12 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from stages.lib.charts.svg import LETTER, Plot, chart, element, shortened
+from stages.lib.placement import Box, place_labels
 
 NAME = 18
 SMALL = 0.92 * LETTER  # mean width of a letter at 11 pixels
-LINE = 13.0  # pixels between two lines of labels
+RADIUS = 3.5  # of a point, in pixels
+LINE = 12.0  # pixels between two lines of labels
 
 
 class Word(NamedTuple):
@@ -21,28 +23,10 @@ class Word(NamedTuple):
     weight: float
 
 
-class Box(NamedTuple):
-    """A rectangle that a label covers."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def covers(self, other: "Box") -> bool:
-        """Whether two rectangles have a point in common."""
-        return (
-            self.left < other.right
-            and other.left < self.right
-            and self.top < other.bottom
-            and other.top < self.bottom
-        )
-
-
 def word_map(
     words: Sequence[Word], explained: Sequence[float], sides: tuple[str, str] | None, named: int
 ) -> Markup:
-    """Words as points, the first of them with names that do not cover each other.
+    """Words as points, the first `named` of them with their names where there is room.
 
     `sides` are the two labels that negative and positive weights stand for, or None if colours mean nothing.
     """
@@ -54,19 +38,23 @@ def word_map(
         margin=(8, 8, 30, 8),
     )
     strongest = max((abs(word.weight) for word in words), default=0.0) or 1.0
-    points: list[Markup] = []
-    names: list[Markup] = []
-    taken: list[Box] = []
-    for word in words:
-        x, y = plot.x(word.x), plot.y(word.y)
-        kind = side(word.weight) if sides else "none"
-        radius = 1.6 + 2.2 * (abs(word.weight) / strongest) ** 0.5
-        points.append(element("circle", class_=f"word {kind}", cx=x, cy=y, r=radius))
-        text = shortened(word.text, NAME)
-        box = Box(x + 4, y - LINE / 2, x + 8 + SMALL * len(text), y + LINE / 2)
-        if len(names) < named and box.right < plot.width and not any(box.covers(other) for other in taken):
-            taken.append(box)
-            names.append(element("text", text, class_=f"word {kind}", x=x + 5, y=y + 4))
+    at = [(plot.x(word.x), plot.y(word.y)) for word in words]
+    kinds = [side(word.weight) if sides else "none" for word in words]
+    texts = [shortened(word.text, NAME) for word in words[:named]]
+    extents = [(SMALL * len(text) + 2, LINE) for text in texts]
+    area = Box(4, 4, plot.width - 4, plot.height - plot.bottom)
+    boxes = place_labels(at[:named], extents, RADIUS, area)
+    points = [
+        element(
+            "circle", class_=f"word {kind}", cx=x, cy=y, r=1.4 + 2 * (abs(word.weight) / strongest) ** 0.5
+        )
+        for word, kind, (x, y) in zip(words, kinds, at, strict=True)
+    ]
+    names = [
+        element("text", text, class_=f"word {kind}", x=box.left + 1, y=(box.bottom + box.top) / 2 + 4)
+        for text, kind, box in zip(texts, kinds, boxes, strict=False)
+        if box
+    ]
     axis = f"first principal component ({100 * explained[0]:.0f} % of the variance)"
     content = [
         element("rect", class_="panel", x=0, y=0, width=plot.width, height=plot.height - 24, rx=8),

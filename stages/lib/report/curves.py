@@ -1,7 +1,9 @@
 """Curves and tables from data/predictions.parquet and metrics/evaluation_coverage.csv."""
 
 import json
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -21,22 +23,39 @@ def order_of(predictions: pa.Table) -> list[str] | None:
 
 
 def pr_points(positive: Bool, probabilities: Float64) -> tuple[list[float], list[float]]:
-    """Recall and precision at every threshold, thinned out: (N,), (N,) -> at most `POINTS` points.
+    """Recall and precision at every threshold: (N,), (N,) -> the points of the curve, the first at recall 0.
 
-    scikit-learn's `precision_recall_curve` without its last point. Test: tests/test_report_curves.py,
+    Reference: scikit-learn's `precision_recall_curve`. Test: tests/test_report_curves.py,
     test_precision_and_recall_equal_those_of_scikit_learn.
 
     >>> pr_points(np.array([True, False, True]), np.array([0.9, 0.8, 0.7]))
-    ([0.5, 0.5, 1.0], [1.0, 0.5, 0.6666666666666666])
+    ([0.0, 0.5, 0.5, 1.0], [1.0, 1.0, 0.5, 0.6666666666666666])
     """
     order = np.argsort(-probabilities, kind="stable")
     hits = np.cumsum(positive[order])
     last = np.flatnonzero(np.append(np.diff(probabilities[order]) != 0, True))  # of each run of equal values
     recall, precision = hits[last] / hits[-1], hits[last] / (last + 1)
-    if len(last) > POINTS:
-        chosen = np.unique(np.searchsorted(recall, np.linspace(recall[0], 1, POINTS)))
-        recall, precision = recall[chosen], precision[chosen]
-    return recall.tolist(), precision.tolist()
+    return [0.0, *recall.tolist()], [float(precision[0]), *precision.tolist()]
+
+
+def average_precision(recall: Sequence[float], precision: Sequence[float]) -> float:
+    """The area under a curve of precision and recall, in steps.
+
+    >>> average_precision([0.0, 0.5, 0.5, 1.0], [1.0, 1.0, 0.5, 0.75])
+    0.875
+    """
+    steps = zip(pairwise(recall), precision[1:], strict=True)
+    return sum((after - before) * height for (before, after), height in steps)
+
+
+def thinned(values: Sequence[float], count: int = POINTS) -> list[float]:
+    """At most about `count` values at equal distances, with the first and the last.
+
+    >>> thinned([0, 1, 2, 3, 4, 5, 6], 4)
+    [0, 2, 4, 6]
+    """
+    step = max(1, math.ceil((len(values) - 1) / (count - 1)))
+    return [*values[:-1:step], *values[-1:]]
 
 
 def precision_recall(predictions: pa.Table, names: Sequence[str], positive: str | None) -> list[Curve]:
@@ -47,7 +66,9 @@ def precision_recall(predictions: pa.Table, names: Sequence[str], positive: str 
         is_label = (labels == name).astype(bool)
         if is_label.any() and not is_label.all():
             column = predictions[f"probability_{name}"].to_numpy()
-            lines.append(Curve(name, *pr_points(is_label, column)))
+            recall, precision = pr_points(is_label, column)
+            area = average_precision(recall, precision)
+            lines.append(Curve(name, thinned(recall), thinned(precision), area))
     return lines
 
 

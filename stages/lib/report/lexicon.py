@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stages import UNK_TOKEN
 from stages.lib.arrays import Float64, Int64
 from stages.lib.charts.words import Word
 from stages.lib.model import Model
 
-MAP_WORDS = 400  # points of the map
+MAP_WORDS = 250  # points of the map
 COUNT_POWER = 0.25  # a word of the map is chosen by |weight| * count ** COUNT_POWER: frequent and decisive
 CANDIDATES = 20  # n-grams looked at for each that is listed
 RARE = 3  # occurrences up to which the weight of a word is mostly chance
@@ -146,12 +147,12 @@ def tokens_of(key: int, words: Sequence[str], base: int) -> list[str]:
 
 
 def is_word(token: str) -> bool:
-    """Whether a token has a letter or digit, and is no punctuation mark.
+    """Whether a token has a letter or digit, and is neither a punctuation mark nor the unknown word.
 
     >>> is_word("9"), is_word("!")
     (True, False)
     """
-    return any(letter.isalnum() for letter in token)
+    return token != UNK_TOKEN and any(letter.isalnum() for letter in token)
 
 
 def map_words(lexicon: Lexicon, labels: int, ordered: bool) -> list[Word]:
