@@ -15,6 +15,8 @@ from stages.lib.charts.svg import Plot, chart, element, legend, shortened
 NAME = 26  # characters of a label in a chart
 DISTINCT = 5  # lines that are told apart by dashes; of more, only the lowest are
 LOWEST = 3
+GOOD = 0.65  # mean area from which curves of precision and recall leave the lower left corner free
+EDGE = 0.95  # share answered from which a name is to the left of its point
 APART = 30  # pixels between the names of two thresholds
 DOTTED = 40  # points up to which each has a dot
 
@@ -64,7 +66,8 @@ def training(name: str, rows: Sequence[Row], x: str, ys: Mapping[str, str]) -> M
 
 
 def square(name: str, title: str, lines: Sequence[Curve], axes: tuple[str, str], key: str) -> Markup:
-    """Curves of labels in the unit square. `key` is the side of the legend: "left" or "right".
+    """Curves of labels in the unit square. `key` is the side that good curves leave free
+    for the legend: "left" or "right".
 
     With many labels, all lines are thin, and only those with the smallest area have a name.
     """
@@ -81,8 +84,12 @@ def square(name: str, title: str, lines: Sequence[Curve], axes: tuple[str, str],
         entries.append((f"s{number}", f"{shortened(line.name, NAME)} ({line.area:.3f})"))
     if len(named) < len(lines):
         entries.append(("faint", f"{len(lines) - len(named)} other labels"))
-    x = plot.x(0.06) if key == "left" else plot.x(0.42)
-    content += legend(entries, x, plot.y(0.05) - 16 * (len(entries) - 1))
+    x, y = plot.x(0.42), plot.y(0.05) - 16 * (len(entries) - 1)
+    if key == "left" and sum(line.area for line in named) > GOOD * len(named):
+        x = plot.x(0.06)
+    elif key == "left":  # poor curves are low
+        y = plot.y(0.95)
+    content += legend(entries, x, y)
     areas = ", ".join(f"{shortened(line.name, NAME)} {line.area:.3f}" for line in by_area[:LOWEST])
     desc = f"One line for each of {len(lines)} labels. Smallest areas under the curve: {areas}."
     return chart(name, title, desc, plot.width, plot.height, content)
@@ -152,6 +159,7 @@ def coverage(rows: Sequence[Row], marked: Sequence[float]) -> Markup:
             at = {"x": plot.x(x) + 4, "y": plot.y(y) - 8}
             if last - at["x"] > APART:
                 last = at["x"]
-                content.append(element("text", f"{100 * float(row['threshold']):.0f} %", class_="name", **at))
+                text, anchor = f"{100 * float(row['threshold']):.0f} %", "end" if x > EDGE else None
+                content.append(element("text", text, class_="name", text_anchor=anchor, **at))
     desc = "Accuracy by the share of reviews that is answered, if only the more certain predictions are."
     return chart("coverage", "Coverage and accuracy", desc, plot.width, plot.height, content)
