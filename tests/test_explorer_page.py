@@ -680,13 +680,22 @@ def test_without_webgl_a_canvas_shows_the_2000_most_frequent_words(
         assert len(selected(page)) > 2000
 
 
+def test_a_context_that_is_restored_draws_again(open_page: OpenPage) -> None:
+    page = ready(open_page(html_of(arrays_of(30))))
+    value(page, "(e.lost = e.view.gl.getExtension('WEBGL_lose_context')).loseContext()")
+    wait(page, "e.view.isLost")
+    value(page, "e.lost.restoreContext()")
+    wait(page, "!e.view.isLost")
+    assert value(page, "[e.isFallback ?? false, e.view.gl.getError()]") == [False, 0]
+
+
 def test_a_context_that_is_lost_is_replaced_by_a_canvas(open_page: OpenPage) -> None:
     page = ready(open_page(html_of(arrays_of(30))))
     page.clock.install()
     value(page, "e.view.gl.getExtension('WEBGL_lose_context').loseContext()")
     wait(page, "e.view.isLost")
     page.clock.run_for(4000)
-    assert value(page, "[e.isFallback, e.state.dims]") == [True, 2]
+    assert value(page, "[e.isFallback, e.state.dims, e.camera.yaw]") == [True, 2, 0]
     part(page, "word").fill("good")
     page.keyboard.press("Enter")
     assert len(selected(page)) == 11

@@ -63,7 +63,12 @@ class GlView {
     canvas.addEventListener("webglcontextrestored", () => {
       clearTimeout(this.timer);
       this.isLost = false;
-      this.begin();
+      try {
+        this.begin();
+      } catch {
+        onlost();
+        return;
+      }
       if (this.points) {
         this.place(this.points);
         this.style(this.colours, this.sizes);

@@ -24,10 +24,7 @@ class Plot {
     this.part("fallback").textContent = `This browser offers no WebGL2: the plot is flat and shows at most `
       + `${whole(CANVAS_LIMIT)} words. Search and neighbours cover all ${whole(this.space.length)}.`;
     this.state.dims = 2;
-    if (this.points) {
-      this.layout();
-      this.refresh();
-    }
+    if (this.points) this.setDims(2);
   }
 
   resize() {
