@@ -39,7 +39,7 @@ def log_odds_ratios(frequencies: Float64, documents: Float64) -> tuple[Float64, 
 
     >>> ratios, errors = log_odds_ratios(np.array([[9.0, 5], [1, 5]]), np.array([10.0, 10]))
     >>> ratios.round(1).tolist(), errors.round(1).tolist()
-    ([[3.7, 0.0], [-3.7, 0.0]], [[1.3, 0.9], [1.3, 0.9]])
+    ([[3.7, 0.0], [-3.7, 0.0]], [[1.2, 0.9], [1.2, 0.9]])
     """
     inside = frequencies
     outside = frequencies.sum(0) - frequencies
