@@ -190,6 +190,8 @@ def test_weights_are_rounded_to_the_nearest_number() -> None:
     assert np.abs(whole).max(0).tolist() == [1000, 1000]
     assert (np.abs(whole * scale - weight) <= scale * 0.501).all()
     assert whole_numbers(np.zeros((3, 1), np.float32))[0].tolist() == [[0]] * 3
+    assert np.abs(whole_numbers(weight)[0]).max() == 2**18 - 1
+    assert np.abs(whole_numbers(np.tile(weight, 6))[0]).max() == 2**14 - 1
     assert whole_numbers(np.zeros((0, 1), np.float32))[0].shape == (0, 1)
 
 

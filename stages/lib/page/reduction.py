@@ -4,8 +4,11 @@ Words are left out from the rarest on, and become unknown words. N-grams are lef
 smallest weight on; measured on IMDb and SST-2, half of them change 1 prediction in 800, a quarter 1 in 200. A
 sum that is divided by the number of n-grams becomes too large when many n-grams of a text are unknown, so the
 remaining weights are scaled to fit the whole model's logits best (without the scale, five times as many
-predictions change). Weights are rounded to 19 bits, and vectors, which are many, to 13: on IMDb, SST-2 and
-the sample no probability of a test review changes by more than 1e-4 (with 16 bits it would be 6e-4).
+predictions change).
+
+Weights are rounded to 19 bits, and vectors, which are many, to 13: on IMDb, SST-2 and the sample no
+probability of a test review changes by more than 1e-4 (with 16 bits it would be 6e-4). More than ten labels
+have many weights, which are rounded to 15 bits: on TREC, with 50 labels, a probability changes by at most 2e-4.
 """
 
 from collections.abc import Sequence
@@ -24,8 +27,10 @@ from stages.lib.page.trie import strongest
 from stages.lib.reviews import Documents
 from stages.lib.word_model import WordModel
 
-WEIGHT_LEVELS, VECTOR_LEVELS = 2**18 - 1, 2**12 - 1  # the largest integers that weights are rounded to
-MAX_NUMBERS = 2_000_000  # of all vectors, and of the weights of all n-grams: more labels, fewer n-grams
+# The largest integers that weights are rounded to.
+WEIGHT_LEVELS, WIDE_LEVELS, VECTOR_LEVELS = 2**18 - 1, 2**14 - 1, 2**12 - 1
+WIDE = 10  # logits; with more of them the weights are many
+MAX_NUMBERS = 2_500_000  # of all vectors, and of the weights of all n-grams: more labels, fewer n-grams
 
 
 def reduced(model: Model, ngrams: int, vocabulary: int) -> Model:
@@ -139,19 +144,21 @@ def rounded(model: Model) -> Model:
     return Model(model.config, words, ngrams)
 
 
-def as_stored(weight: Float32, levels: int = WEIGHT_LEVELS) -> Float32:
+def as_stored(weight: Float32, levels: int | None = None) -> Float32:
     """Weights (F, O), rounded as `whole_numbers` does it."""
     whole, scale = whole_numbers(weight, levels)
     result: Float32 = (whole * scale.astype(np.float64)).astype(np.float32)
     return result
 
 
-def whole_numbers(weight: Float32, levels: int = WEIGHT_LEVELS) -> tuple[Any, Float32]:
-    """Weights (F, O) as integers, at most `levels`, and the scale (O,) of each column.
+def whole_numbers(weight: Float32, levels: int | None = None) -> tuple[Any, Float32]:
+    """Weights (F, O) as integers, at most `levels`, and the scale (O,) of each column. The default depends on
+    the number of columns.
 
     >>> whole_numbers(np.array([[0.5], [-1.0]], np.float32), levels=100)[0].tolist()
     [[50], [-100]]
     """
+    levels = levels or (WIDE_LEVELS if weight.shape[1] > WIDE else WEIGHT_LEVELS)
     scale = (np.abs(weight).max(0, initial=0) / levels).astype(np.float32)
     return integers(weight, scale, levels).astype(np.int32), scale
 

@@ -40,7 +40,6 @@ from stages.lib.ngram.letters import FIRST_LETTER
 from stages.lib.page.pack import pack_strings
 from stages.lib.page.reduction import (
     VECTOR_LEVELS,
-    WEIGHT_LEVELS,
     fitted,
     letters_in,
     recoded,
@@ -213,9 +212,7 @@ def stored_ngrams(name: str, keys: Int64, base: int, weight: Any, exact: bool = 
     }
 
 
-def stored_weights(
-    name: str, weight: Any, exact: bool = False, levels: int = WEIGHT_LEVELS
-) -> dict[str, Any]:
+def stored_weights(name: str, weight: Any, exact: bool = False, levels: int | None = None) -> dict[str, Any]:
     """Weights (F, O) as they are, or as integers with a scale for each column."""
     if exact:
         return {name: weight.astype(np.float32)}
