@@ -8,7 +8,7 @@ predictions change).
 
 Weights are rounded to 19 bits, and vectors, which are many, to 13: on IMDb, SST-2 and the sample no
 probability of a test review changes by more than 1e-4 (with 16 bits it would be 6e-4). More than ten labels
-have many weights, which are rounded to 15 bits: on TREC, with 50 labels, a probability changes by at most 2e-4.
+have many weights, which are rounded to 15 bits: with TREC's 50 labels a probability changes by at most 2e-4.
 """
 
 from collections.abc import Sequence
