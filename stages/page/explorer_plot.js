@@ -28,7 +28,7 @@ class Plot {
   }
 
   resize() {
-    const { clientWidth: width, clientHeight: height } = this.part("plot");
+    const { clientWidth: width, clientHeight: height } = this.part("overlay");
     if (!width || !height) return;
     const isFirst = !this.ratio;
     this.ratio = Math.min(3, devicePixelRatio || 1);
