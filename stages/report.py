@@ -36,6 +36,7 @@ from stages.lib.page.assemble import assemble
 from stages.lib.page.pack import pack
 from stages.lib.page.parts import BASE, EXPLORER, SCORER
 from stages.lib.page.scorer import Limits, Scorer, scorer_of
+from stages.lib.page.space import shortened
 from stages.lib.params import Section, read_params, read_yaml
 from stages.lib.report import numbers
 from stages.lib.report.curves import abstaining, order_of, runners_up
@@ -71,6 +72,7 @@ HELPERS = {
     "signed": numbers.signed,
     "points": numbers.points,
     "bar": bar,
+    "short": shortened,
 }
 SCRIPTS = (*BASE.scripts, *EXPLORER.scripts, *SCORER.scripts, "report.js")
 STYLES = (*BASE.styles, "charts.css", "report.css", *EXPLORER.styles, *SCORER.styles)
