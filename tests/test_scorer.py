@@ -67,6 +67,9 @@ def test_the_strongest_ngrams_are_kept_with_their_beginnings() -> None:
     assert strongest(keys, 10, strength, 3).tolist() == [0, 2, 4]
     assert strongest(keys, 10, strength, 4).tolist() == [0, 1, 2, 4]
     assert strongest(keys, 10, strength, 5).tolist() == [0, 1, 2, 3, 4]
+    keys, strength = np.array([2, 3, 25, 26]), np.array([0.1, 0.5, 0.3, 0.3])
+    assert strongest(keys, 10, strength, 2).tolist() == [0, 1]
+    assert strongest(keys, 10, strength, 1).tolist() == [1]
 
 
 def test_where_nothing_is_left_out_the_test_reviews_are_not_read() -> None:
