@@ -29,6 +29,7 @@ from stages.lib.charts.matrix import confusions
 from stages.lib.charts.strips import bar
 from stages.lib.charts.words import word_map
 from stages.lib.command import run
+from stages.lib.files import DIGITS as FILE_DIGITS
 from stages.lib.files import read_json, write_json, write_text
 from stages.lib.headline import headline, lead_in_words, verdict
 from stages.lib.model import Model
@@ -153,7 +154,8 @@ def results(metrics: Path) -> Row:
     """What the page shows of the metrics."""
     facts = {stage: read_json(metrics / f"{stage}.json") for stage in STAGES[:-1]}
     evaluation = facts["evaluation"]
-    listed, accuracy = headline(facts), evaluation["ensemble"]["accuracy"]
+    # With all their digits: a number that is rounded twice may differ from the one beside it.
+    listed, accuracy = headline(facts, FILE_DIGITS), evaluation["ensemble"]["accuracy"]
     best = evaluation["best_baseline"]
     slices = read_slices(metrics / "evaluation_slices.csv")
     models, models_axis = marked(models_by_accuracy(evaluation), accuracy)
@@ -280,7 +282,7 @@ def main(
     data = {"space": pack(space), "scorer": pack(scorer.arrays)}
     write_text(report, assemble("report.jinja", content | HELPERS, SCRIPTS, STYLES, data))
     write_text(summary_md, summary(content))
-    write_json(headline_json, content["listed"], sort=False)
+    write_json(headline_json, headline(content["facts"]), sort=False)
     print(f"{content['verdict']}. Report: {report}")
 
 

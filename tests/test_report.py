@@ -598,3 +598,17 @@ def test_the_scripts_of_the_page_share_no_name() -> None:
     names = Counter(name for text in texts for name in declared.findall(text))
     assert len(names) > len(texts)
     assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_a_number_is_rounded_once(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+    paths = write_inputs(tmp_path, ["bad", "good"], "film", "text")
+    facts = evaluation_facts()
+    facts["ensemble"] = {
+        **facts["ensemble"],
+        "accuracy": 0.58046,
+    }  # 0.5805 with four digits, and that is 58.1 %
+    write_json(paths[2] / "evaluation.json", facts)
+    text = text_of(page(paths, write_params()))
+    assert "58.0 % of the 3 test reviews" in text
+    assert "Firth 58.0 %" in text
+    assert json.loads(paths[-3].read_text(encoding="utf-8"))["accuracy"] == 0.5805

@@ -33,7 +33,7 @@ HEADLINE = {
 }
 
 
-def headline(facts: Mapping[str, Any]) -> dict[str, float]:
+def headline(facts: Mapping[str, Any], digits: int = DIGITS) -> dict[str, float]:
     """The headline metrics, from the metrics of each stage. One that is not defined, such as the area under a
     curve of one label, is left out.
 
@@ -47,7 +47,7 @@ def headline(facts: Mapping[str, Any]) -> dict[str, float]:
         for key in path:
             value = value.get(best if key == "BEST" else key, {})
         if value != {}:
-            metrics[name] = round(value, DIGITS)
+            metrics[name] = round(value, digits)
     return metrics
 
 
