@@ -110,8 +110,8 @@ def fitted(small: Model, model: Model, documents: Documents, kept: Documents) ->
     model."""
     if model.ngrams is None or small.ngrams is None or len(small.ngrams.weight) == len(model.ngrams.weight):
         return small
-    wanted, given = ngram_logits(model.ngrams, documents), ngram_logits(small.ngrams, kept)
-    factor = float((wanted * given).sum() / max(1e-9, float((given * given).sum())))
+    whole, here = ngram_logits(model.ngrams, documents), ngram_logits(small.ngrams, kept)
+    factor = float((whole * here).sum() / max(1e-9, float((here * here).sum())))
     weight = small.ngrams.weight * np.float32(round(factor, 3))  # not a matter of a sum's last bits
     ngrams = NGramModel(weight, small.ngrams.bias, small.ngrams.keys, small.ngrams.config, small.ngrams.chars)
     return Model(small.config, small.words, ngrams)

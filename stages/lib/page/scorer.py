@@ -88,12 +88,12 @@ def scorer_of(model: Model, words: Sequence[str], tokeniser: str, limits: Limits
             model.predicted(model.probabilities(model.logits(documents))),
             labels,
         )
-    described, pieces = described_tokeniser(tokeniser)
+    described, bpe = described_tokeniser(tokeniser)
     arrays = {
         **pack_strings([json.dumps(config_of(small) | {"tokeniser": described, "facts": facts})], "config"),
         **pack_strings(model.labels, "labels"),
         **pack_strings([joined(words[: small.words.rows - UNK - 1])], "words"),
-        **pieces,
+        **bpe,
         **word_arrays(small),
         **ngram_arrays(small),
     }
@@ -147,11 +147,11 @@ def described_tokeniser(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if "unit" in content:
         return content, {}
     number = content["model"]["vocab"]
-    pieces = sorted(number, key=lambda piece: number[piece])
-    merges = [number[piece] for pair in content["model"]["merges"] for piece in pair]
+    tokens = sorted(number, key=lambda token: number[token])
+    merges = [number[token] for pair in content["model"]["merges"] for token in pair]
     lowercase = any(part["type"] == "Lowercase" for part in content["normalizer"]["normalizers"])
     described = {"unit": "subwords", "lowercase": lowercase, "special": [PAD_TOKEN, UNK_TOKEN]}
-    return described, {**pack_strings(pieces, "pieces"), **stored_integers("merges", np.array(merges))}
+    return described, {**pack_strings(tokens, "pieces"), **stored_integers("merges", np.array(merges))}
 
 
 def joined(words: Sequence[str]) -> str:
