@@ -25,7 +25,7 @@ from stages.lib.parallel import map_ahead
 from stages.lib.reviews import Documents, logits_for
 from stages.lib.text import clean
 from stages.tensors import truncate
-from stages.tokens import Tokeniser, read_tokeniser
+from stages.tokens import WORD_START, Tokeniser, read_tokeniser
 
 TEXTS = 2048  # scored at a time: few enough that two cores finish together
 
@@ -93,7 +93,9 @@ class Predictor:
         """The codes of each text's tokens. Words repeat, so each distinct word is tokenised and looked up
         once."""
         column = cleaned(texts)
-        words = pc.split_pattern(column, " ") if self.tokeniser.by_word else one_word_each(column)
+        # In a text that has ▁ itself, subwords do not begin at spaces alone.
+        by_word = self.tokeniser.by_word and not pc.any(pc.match_substring(column, WORD_START)).as_py()
+        words = pc.split_pattern(column, " ") if by_word else one_word_each(column)
         encoded = words.values.dictionary_encode()
         distinct = pl.DataFrame({"text": pl.Series(encoded.dictionary, dtype=pl.String)})
         tokens = self.tokeniser.split(distinct).to_arrow().cast(pa.list_(pa.string()))

@@ -70,6 +70,7 @@ WORD = "|".join(
 )
 # Soft hyphens and word joiners, which only allow or forbid line breaks: removed from words.
 BREAKS = "[\u00ad\u2060]"
+WORD_START = "▁"  # of subwords, in place of a space
 
 
 def normalised(texts: pl.DataFrame, lowercase: bool) -> pl.Series:
@@ -103,7 +104,7 @@ def split_characters(texts: pl.DataFrame, lowercase: bool) -> pl.Series:
 
 def learn_subwords(texts: Iterator[str], count: int, lowercase: bool) -> "Tokenizer":
     """A byte-pair encoding: starting from characters, the most frequent pair of pieces is merged into a new
-    piece until there are `count`. A piece at the start of a word begins with ▁."""
+    piece until there are `count`. A piece at the start of a word begins with WORD_START."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     tokeniser = Tokenizer(models.BPE(unk_token=UNK_TOKEN))
@@ -119,7 +120,7 @@ def learn_subwords(texts: Iterator[str], count: int, lowercase: bool) -> "Tokeni
         ]
     )
     tokeniser.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()]
+        [pre_tokenizers.Metaspace(WORD_START), pre_tokenizers.Punctuation()]
     )
     tokeniser.decoder = decoders.Metaspace()
     trainer = trainers.BpeTrainer(

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
@@ -189,6 +189,7 @@ def test_tokenising_by_word_equals_tokenising_the_whole_text(unit: str) -> None:
     predictor = predictor_of(unit)
 
     @given(texts=TEXTS)
+    @example(texts=["a \u2581good", "a\u2581good", " \u2581 good"])
     @settings(deadline=None, max_examples=300)
     def holds(texts: list[str]) -> None:
         whole = (
