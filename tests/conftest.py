@@ -20,6 +20,11 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is n
 DEVICES = ["cpu", pytest.param("cuda", marks=needs_gpu)]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs the tests that take minutes first, so that one worker is not left with them at the end."""
+    items.sort(key=lambda item: item.path.name != "test_reproduce.py")
+
+
 @pytest.fixture(autouse=True)
 def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A separate folder for the checkpoints and locks of stages in each test."""
