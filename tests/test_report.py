@@ -540,7 +540,20 @@ def test_word_sets_and_the_ensemble_are_shown(tmp_path: Path, write_params: Call
     html = page(write_inputs(tmp_path, ["bad", "good"], "film", "text"), write_params())
     part = text_of(section(html, "training"))
     assert "0.750 times the logits of the classifier plus 0.250 times those of 1,205 n-grams" in part
+    assert "fitted on held-out training reviews" in part
     assert "simlex 0.250 1,204 50.0 %" in part
+
+
+def test_weights_that_are_set_are_not_called_fitted(
+    tmp_path: Path, write_params: Callable[..., Path]
+) -> None:
+    paths = write_inputs(tmp_path, ["bad", "good"], "film", "text")
+    part = text_of(section(page(paths, write_params(ensemble={"weights": 0.25})), "training"))
+    assert "those of the parameter ensemble.weights" in part
+    assert "fitted" not in part
+    facts = json.loads((paths[2] / "ngrams.json").read_text(encoding="utf-8"))
+    write_json(paths[2] / "ngrams.json", facts | {"rows": 0})
+    assert "the model has no n-grams" in text_of(section(page(paths, write_params()), "training"))
 
 
 def test_unknown_words_are_marked(tmp_path: Path, write_params: Callable[..., Path]) -> None:
