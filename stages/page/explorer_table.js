@@ -109,7 +109,8 @@ function guideInto(element, { space, state }) {
       + `${percent(facts.overlap)} of the nearest neighbours that the exact vectors give.`);
   }
   const what = space.outputs > 1 ? "logit" : "log-odds";
-  texts.push(`The weight of a word is what it alone adds to the ${what} of a label in the classifier. `
+  texts.push(`The weight of a word is what it adds to the ${what} of a label in a text that consists of it `
+    + "alone, before the prediction for a short text is moved towards the frequencies of the labels. "
     + `Above 0 (blue) it is evidence for ${quoted(positive)}, below 0 (orange) for ${quoted(negative)}, and `
     + "close to 0 (grey) for neither.");
   element.replaceChildren(...texts.map((text) => {
