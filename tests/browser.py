@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
     Browser = Page = Any  # playwright may be missing
 
-TIMEOUT = 20_000  # milliseconds; the machine may be busy with other tests
+TIMEOUT = 90_000  # milliseconds; the machine may be busy with other work
 
 OpenPage = Callable[..., Page]
 

@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from hypothesis import settings
 
 pytest_plugins = ["tests.browser"]
 ROOT = Path(__file__).parent.parent
 Params = dict[str, Any]
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+# No test depends on the speed of the machine.
+settings.register_profile("firth", deadline=None)
+settings.load_profile("firth")
 DEVICES = ["cpu", pytest.param("cuda", marks=needs_gpu)]
 
 
