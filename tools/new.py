@@ -29,7 +29,7 @@ import yaml
 from stages import LABELLED, raw
 from stages.lib import rows
 from stages.lib.command import Refusal, exit_on_refusal
-from stages.lib.corpora import TABLES
+from stages.lib.corpora import NAME_RULE, TABLES, is_corpus_name
 from stages.lib.files import read_json, sha256, write_json
 from stages.lib.inspection import quoted
 from stages.lib.params import Loader
@@ -57,10 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
     name = options.name or name_for(options.table)
     folder = CORPORA / name
-    if not re.fullmatch(r"[\w-]+", name) or name in INCLUDED:
-        raise Refusal(
-            f"--name: found {name!r}; use letters, digits, - and _, and none of {', '.join(INCLUDED)}"
-        )
+    if not is_corpus_name(name) or name in INCLUDED:
+        raise Refusal(f"--name: found {name!r}; use a name {NAME_RULE}, and none of {', '.join(INCLUDED)}")
     if folder.exists() and not options.replace:
         raise Refusal(f"{folder}: exists already; give another --name, or --replace it")
     CORPORA.mkdir(parents=True, exist_ok=True)
@@ -120,7 +118,7 @@ def name_for(table: str) -> str:
     stem = PurePosixPath(table.partition("?")[0]).name.lower()
     for ending in sorted((*TABLES, ".txt", ".ndjson"), key=len, reverse=True):
         stem = stem.removesuffix(ending)
-    return re.sub(r"[^\w-]+", "_", stem).strip("_") or "mine"
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-") or "mine"
 
 
 def file_name(table: str) -> str:

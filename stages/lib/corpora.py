@@ -3,6 +3,7 @@
 import hashlib
 import lzma
 import os
+import re
 import tarfile
 import zipfile
 import zlib
@@ -24,6 +25,7 @@ Split = Literal["train", "validation", "test", "unlabelled"]
 TABLES = (*rows.TABLES, *(f"{kind}.gz" for kind in rows.TABLES))
 CHECKSUMS = ("md5", "sha256")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
+NAME_RULE = "of letters a to z, digits, dots, - and _, that begins with a letter, digit or _"
 
 
 class Columns(Section):
@@ -143,6 +145,15 @@ class Source(Section):
     def dialect(self) -> rows.Dialect:
         """How the text of the table is written."""
         return rows.Dialect(self.encoding, self.separator, self.quotes)
+
+
+def is_corpus_name(name: str) -> bool:
+    """Whether a corpus may have this name. It is part of paths, and of commands that a shell reads.
+
+    >>> [is_corpus_name(name) for name in ("sst2", "my-shop_2.1", "a;b", "..", "-x", "a b")]
+    [True, True, False, False, False, False]
+    """
+    return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) is not None
 
 
 def read_source(folder: Path) -> Source:
