@@ -325,7 +325,10 @@ def _zip_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _refuse_escape(path: Path, name: str) -> None:
-    if name.startswith(("/", "\\")) or ".." in PurePosixPath(name).parts or ":" in name[:2]:
+    """Raises Refusal on a name that leads out of a folder, on Windows too: it becomes the id of a text."""
+    # Without its leading `./`, `.//etc` is absolute, and `./C:x` is on another drive.
+    inside = re.sub(r"^(\.[/\\])+", "", name)
+    if inside.startswith(("/", "\\")) or ":" in inside[:2] or ".." in re.split(r"[/\\]", inside):
         raise Refusal(f"{path}: {name} is a path out of the archive; refused")
 
 
