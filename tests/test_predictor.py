@@ -154,7 +154,7 @@ def test_files_of_another_run_are_refused(tmp_path: Path, run: Path, changed: st
     other = tmp_path / changed
     other.write_text("{}", encoding="utf-8")
     position = [path.name for path in paths].index(changed)
-    with pytest.raises(Refusal, match=rf"{changed}.*`dvc repro`"):
+    with pytest.raises(Refusal, match=rf"{changed}.*`(dvc repro|python -m tools.verify --repair)`"):
         Predictor.load(*paths[:position], other, *paths[position + 1 :])
 
 
