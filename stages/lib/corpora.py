@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from stages import SPLITS
 from stages.lib import rows
 from stages.lib.command import Refusal
+from stages.lib.download import PATIENT, Limits, Stalled, fetch
 from stages.lib.files import work_folder
 from stages.lib.params import Section, check, nearest, read_yaml
 from stages.lib.progress import progress
@@ -222,7 +223,7 @@ def _algorithm(checksum: str) -> str:
     return algorithm
 
 
-def _download(url: str, source: Source, checksum: str) -> Path:
+def _download(url: str, source: Source, checksum: str, limits: Limits = PATIENT) -> Path:
     # Imported here because they cost 0.15 s, and most runs download nothing.
     import pooch
     import requests
@@ -231,38 +232,21 @@ def _download(url: str, source: Source, checksum: str) -> Path:
     cache = Path(os.environ.get("FIRTH_CACHE") or pooch.os_cache("firth"))
     kept = cache / source.name
 
-    def fetch(url: str, output: str, _: object) -> None:
+    def transfer(url: str, output: str, _: object) -> None:
         with progress(f"downloading {source.name}", "B", total=source.bytes) as bar:
-            pooch.HTTPDownloader(progressbar=_Bar(bar))(url, output, None)
+            fetch(url, Path(output), bar.update, limits)
         verify(Path(output), checksum)
 
     try:
-        path: str = pooch.retrieve(url, checksum, fname=source.name, path=cache, downloader=fetch)
+        path: str = pooch.retrieve(url, checksum, fname=source.name, path=cache, downloader=transfer)
     except (requests.RequestException, OSError) as error:
         length = f", {source.bytes:,} bytes" if source.bytes else ""
+        reason = f"the server stalls ({error})" if isinstance(error, Stalled) else type(error).__name__
         raise Refusal(
-            f"cannot download {source.name}{length} ({checksum}) from {url}: "
-            f"{type(error).__name__}; put the file at {kept}, or set FIRTH_MIRROR to a copy; "
-            "corpus: sample needs no download"
+            f"cannot download {source.name}{length} ({checksum}) from {url}: {reason}; try again later, "
+            f"put the file at {kept}, or set FIRTH_MIRROR to a copy; corpus: sample needs no download"
         ) from None
     return Path(path)
-
-
-class _Bar:
-    """The interface that pooch updates: it resets the bar and fills it again at the end."""
-
-    def __init__(self, bar: Any) -> None:
-        self.bar, self.total = bar, 0
-
-    def update(self, count: int) -> None:
-        self.bar.update(count)
-
-    def reset(self) -> None:
-        """Called once, before pooch reports the whole length a second time."""
-        self.bar.reset()
-
-    def close(self) -> None:
-        """The bar is closed where it was opened."""
 
 
 def is_archive(name: str) -> bool:
