@@ -6,13 +6,11 @@
 KEY is a hash of the parameters, the inputs and the code, so a run resumes only from its own checkpoint.
 """
 
-import ctypes
 import fcntl
 import hashlib
 import json
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,7 +68,6 @@ def checkpoint(stage: str, params: str, inputs: Sequence[Path]) -> Iterator[Chec
     """
     folder = Path(os.environ.get("DVC_ROOT", ".")) / ".work" / stage
     folder.mkdir(parents=True, exist_ok=True)
-    die_with_dvc()
     with (folder / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -97,14 +94,3 @@ def key(params: str, inputs: Sequence[Path]) -> str:
         with Path(path).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
-
-
-def die_with_dvc() -> None:
-    """Ends this process when DVC, which started it, is killed.
-
-    Otherwise it would continue unnoticed and write the same files as the next run. Only Linux supports
-    this; on other systems the lock stops the next run.
-    """
-    if "DVC_ROOT" in os.environ and sys.platform == "linux":
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

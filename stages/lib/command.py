@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from stages.lib.outputs import outputs_kept
+from stages.lib.processes import only_run, watch_dvc
 from stages.lib.startup import block_pandas
 
 
@@ -29,7 +30,8 @@ def run(main: Callable[..., None]) -> None:
 
     `def main(params: Path, roc_csv: Path)` is called by `python -m stages.NAME --params P --roc-csv Q`.
     Every flag is required, so two paths cannot be swapped unnoticed. Errors are reported as in
-    `exit_on_refusal`, and the outputs of the run before are kept (`outputs_kept`).
+    `exit_on_refusal`, and the outputs of the run before are kept (`outputs_kept`). The stage ends with DVC.
+    No two processes run it at once for the same last path, which is an output.
     """
     module = sys.modules["__main__"]
     name = Path(sys.argv[0]).stem
@@ -44,8 +46,11 @@ def run(main: Callable[..., None]) -> None:
         parser.add_argument(f"--{parameter.replace('_', '-')}", type=Path, required=True, metavar="PATH")
     paths = vars(parser.parse_args())
     block_pandas()
-    with exit_on_refusal(name), outputs_kept():
-        main(**paths)
+    with exit_on_refusal(name):
+        watch_dvc()
+        output = [*paths.values()][-1:]  # none, if `main` has no parameters
+        with only_run(name, *output), outputs_kept():
+            main(**paths)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Files that are written completely or not at all, and whose bytes depend on their content only."""
 
 import csv
+import glob
 import hashlib
 import json
 import math
@@ -10,19 +11,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stages.lib.processes import is_dead, require_dvc
+
 DIGITS = 6  # decimal places in metrics/: enough to compare runs, few enough to read
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, which replaces it if the block succeeds."""
+    """A temporary path beside `path`, which replaces it if the block succeeds.
+
+    Temporary files that killed processes left there are removed. Raises ProcessLookupError if DVC started
+    this stage and has ended since.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
+        require_dvc(path)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes the temporary files of `path` whose processes are dead."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        number = leftover.name.removeprefix(f".{path.name}.").removesuffix(".part")
+        if number.isdecimal() and is_dead(int(number)):
+            leftover.unlink(missing_ok=True)
 
 
 def work_folder() -> Path:
