@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -216,6 +217,24 @@ def test_test_reviews_have_the_probabilities_of_the_pipeline(
 
 
 # What is printed
+
+
+def test_labels_and_tokens_show_what_a_terminal_would_obey(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_model(tmp_path, ["bad", "\x1b]0;title\x07\u202egood"]))
+    answer = one("good \x1b]0;t\x07 \u202e\x9b film")
+    label = r"\x1b]0;title\x07\u202egood"
+    for shown in (
+        predict.as_line(answer, None),
+        predict.as_text(answer, None, False),
+        predict.as_text(answer._replace(abstained=True), None, False),
+        re.sub("\x1b\\[[0-9;]*m", "", predict.as_text(answer, None, True)),  # without our own colours
+    ):
+        assert label in shown or "abstained" in shown
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", shown)
+    assert f"logit of {label}" in predict.as_text(answer, None, False)
+    assert json.loads(predict.as_json("good", answer, None))["label"] == "\x1b]0;title\x07\u202egood"
 
 
 def test_a_line_of_json_contains_all_results(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

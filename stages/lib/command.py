@@ -11,6 +11,7 @@ from typing import NoReturn
 from stages.lib.outputs import outputs_kept
 from stages.lib.processes import only_run, watch_dvc
 from stages.lib.startup import block_pandas
+from stages.lib.terminal import printable
 
 
 class Refusal(Exception):
@@ -74,5 +75,5 @@ def exit_on_refusal(name: str) -> Iterator[None]:
 
 
 def _exit(name: str, message: str, code: int = 1) -> NoReturn:
-    print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{name}: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(code)
