@@ -36,7 +36,7 @@ from pydantic import Field
 
 from stages.lib.arrays import Float64, Int32
 from stages.lib.command import Refusal, run
-from stages.lib.files import read_json, write_json
+from stages.lib.files import read_labels, write_json
 from stages.lib.folds import HeldOut, cut_lengths
 from stages.lib.model import (
     Model,
@@ -238,7 +238,7 @@ def main(
     metrics: Path,
 ) -> None:
     choices = read_params(params, "ensemble", Params)
-    config, word_model, ngram_model = read_parts(classifier, ngrams, read_json(labels)["labels"])
+    config, word_model, ngram_model = read_parts(classifier, ngrams, read_labels(labels)["labels"])
     count = len(config.labels)
     whole, cut, prior = read_evidence(tensors, classifier_held_out, ngrams_held_out, count)
     occurring = len(np.unique(whole.labels))

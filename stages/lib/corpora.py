@@ -4,6 +4,7 @@ import hashlib
 import lzma
 import os
 import re
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -25,6 +26,11 @@ from stages.lib.progress import progress
 Split = Literal["train", "validation", "test", "unlabelled"]
 TABLES = (*rows.TABLES, *(f"{kind}.gz" for kind in rows.TABLES))
 CHECKSUMS = ("md5", "sha256")
+# What damage of an archive raises; the last four come from fields that are no numbers, names or offsets.
+DAMAGED = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError,
+    ValueError, OverflowError, IndexError, struct.error,
+)  # fmt: skip
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 NAME_RULE = "of letters a to z, digits, dots, - and _, that begins with a letter, digit or _"
 
@@ -269,7 +275,7 @@ def whole_archive(path: Path) -> Iterator[None]:
     """Raises Refusal if reading inside the block fails because the archive is damaged or encrypted."""
     try:
         yield
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+    except DAMAGED as error:
         raise Refusal(f"{path}: damaged archive: {error}; download it again") from None
     except (RuntimeError, NotImplementedError) as error:  # a password, an unknown compression
         raise Refusal(f"{path}: cannot read the archive: {error}; pack it without that feature") from None
@@ -278,6 +284,7 @@ def whole_archive(path: Path) -> Iterator[None]:
 def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     with tarfile.open(path) as archive:
         while (member := archive.next()) is not None:
+            _refuse_name(path, member.name)
             if member.islnk() or member.issym():
                 raise Refusal(f"{path}: {member.name} is a link; expected an archive of plain files")
             _refuse_escape(path, member.name)
@@ -300,12 +307,25 @@ def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 def _zip_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
+            _refuse_name(path, member.filename)
             if (member.external_attr >> 16) & 0o170000 == 0o120000:
                 raise Refusal(f"{path}: {member.filename} is a link; expected an archive of plain files")
             _refuse_escape(path, member.filename)
             if not member.is_dir():
                 with archive.open(member) as file:
                     yield member.filename, file
+
+
+def _refuse_name(path: Path, name: str) -> None:
+    """Raises Refusal on an empty name, and on bytes that tarfile could not decode."""
+    if not name:
+        raise Refusal(f"{path}: a file in it has an empty name; pack the archive again")
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Refusal(
+            f"{path}: {name!a:.80} is not a name in UTF-8; pack the archive again with names in UTF-8"
+        ) from None
 
 
 def _refuse_escape(path: Path, name: str) -> None:

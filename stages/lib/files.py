@@ -61,9 +61,44 @@ def write_json(path: Path, content: Mapping[str, Any], sort: bool = True) -> Non
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    """The object in a JSON file of the pipeline. Raises Refusal if it is damaged."""
+    from stages.lib.command import Refusal  # imported here because that module imports this one
+
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8"))
+        reason = "" if isinstance(content, dict) else f"found {content!r:.40}, expected an object {{...}}"
+    except UnicodeDecodeError as error:
+        reason = f"not UTF-8 at byte {error.start}"
+    except json.JSONDecodeError as error:
+        reason = f"not JSON at line {error.lineno}: {error.msg}"
+    except (ValueError, RecursionError):
+        reason = "nested too deeply, or a number too long"
+    if reason:
+        raise Refusal(f"{path}: damaged: {reason}; remove it and run `dvc repro`")
+    checked: dict[str, Any] = content
+    return checked
+
+
+def read_labels(path: Path) -> dict[str, Any]:
+    """The content of data/labels.json. Raises Refusal if the names in it are damaged."""
+    from stages.lib.command import Refusal
+
+    facts = read_json(path)
+    names, order, positive = facts.get("labels"), facts.get("order"), facts.get("positive")
+    if not (
+        isinstance(names, list)
+        and len(names) >= 2
+        and all(isinstance(name, str) for name in names)
+        and len(set(names)) == len(names)
+        and (order is None or (isinstance(order, list) and set(map(str, order)) == set(names)))
+        and (positive is None or positive in names)
+        and isinstance(facts.get("grouped", False), bool)
+    ):
+        raise Refusal(
+            f"{path}: damaged: found {facts!r:.80}, expected two or more different names under labels, all "
+            "of them under order or null, one under positive or null; remove it and run `dvc repro`"
+        )
+    return facts
 
 
 def sha256(path: Path) -> str:
