@@ -34,6 +34,7 @@ class ModelConfig(Section):
     """What scoring needs to know beside the weights."""
 
     vocabulary: str  # SHA-256 of data/vocabulary.parquet
+    tokeniser: str | None = None  # SHA-256 of data/tokeniser.json; models of earlier versions have none
     labels: list[str]
     width: int | None  # tokens that a review is cut to
     keep: Keep  # part of a longer review that is kept
