@@ -206,7 +206,7 @@ WRITERS = {
     "copyfile",
     "open",
 }
-NO_OUTPUTS = {"save_png", "_locked", "checkpoint"}  # called with a temporary path; locks
+NO_OUTPUTS = {"save_png", "fetch", "_locked"}  # called with a temporary path; a lock
 
 
 def unguarded(node: ast.AST) -> Iterator[str]:

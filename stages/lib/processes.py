@@ -103,11 +103,12 @@ def only_run(stage: str, output: Path = Path()) -> Iterator[None]:
 
 
 @contextmanager
-def exclusive(path: Path, seconds: float) -> Iterator[None]:
+def exclusive(path: Path, seconds: float) -> Iterator[bool]:
     """Holds a lock on the file `path`, which the kernel releases when this process ends, however it ends.
 
     Raises BlockingIOError, which names the other process, if that holds the lock for longer than `seconds`.
-    Where files cannot be locked, as in a folder that is read-only, the block runs without a lock.
+    Where files cannot be locked, as in a folder that is read-only, the block runs without a lock and receives
+    False.
     """
     end = time.monotonic() + seconds
     file = None
@@ -122,7 +123,7 @@ def exclusive(path: Path, seconds: float) -> Iterator[None]:
         except OSError:  # read-only, or a file system without locks
             break
     try:
-        yield
+        yield file is not None
     finally:
         if file is not None:
             path.unlink(missing_ok=True)
