@@ -219,6 +219,11 @@ def test_a_table_with_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     assert "dvc repro" in message
 
 
+def test_a_table_without_a_column_is_refused(tmp_path: Path) -> None:
+    content = parquet().replace(b"tokens", b"tokenz")
+    assert "dvc repro" in refusal_of(tmp_path / "table.parquet", content)
+
+
 @pytest.mark.parametrize("content", [b"9" * 5000 + b" 2\nthe 1 2\n", b"2 " + b"9" * 5000 + b"\nthe 1 2\n"])
 def test_a_vector_file_with_a_header_of_5000_digits_is_refused(tmp_path: Path, content: bytes) -> None:
     assert "a number of 5,000 digits" in refusal_of(tmp_path / "a.vec", content)

@@ -60,7 +60,7 @@ def whole_table(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, ValueError, OSError) as error:
+    except (pa.ArrowException, ValueError, OSError, KeyError) as error:  # KeyError: a column is missing
         raise Refusal(
             f"{path}: not a parquet file, or damaged ({error!s:.200}); remove it and run `dvc repro`"
         ) from None
