@@ -10,7 +10,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 	bench-explorer screenshots lock clean
 
 repro: $(READY) ## run what is out of date, print the metrics
-	@$(RUN) dvc repro
+	@$(RUN) dvc repro || { $(RUN) python -m tools.verify --state; exit 1; }
 	@$(RUN) python -m tools.figures
 
 test: $(READY) ## run the test suite

@@ -10,6 +10,7 @@ times, with numbers that make all of them distinct.
 
 import argparse
 import copy
+import shlex
 import tarfile
 import tempfile
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ def run_stage(stage: str, folder: Path, corpus: str = "imdb", **environment: str
     What the repository ships is read from there unless `folder` has it. Missing folders are created.
     """
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8").replace("${corpus}", corpus)
-    words = yaml.safe_load(text)["stages"][stage]["cmd"].split()[2:]
+    words = shlex.split(yaml.safe_load(text)["stages"][stage]["cmd"])[2:]
     flags, own = words[1::2], [folder / path for path in words[2::2]]
     paths = [
         ROOT / word if word.startswith(SHIPPED) and not path.exists() else path

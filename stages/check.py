@@ -19,7 +19,7 @@ from typing import Any
 
 from stages import STAGES
 from stages.lib.command import Refusal, run
-from stages.lib.corpora import Source, locate, read_source
+from stages.lib.corpora import NAME_RULE, Source, is_corpus_name, locate, read_source
 from stages.lib.files import write_json
 from stages.lib.pairs import read_pairs
 from stages.lib.params import Section, read_params, read_yaml
@@ -39,10 +39,13 @@ def read_sections(params: Path) -> dict[str, Any]:
 
 
 def read_corpus_name(params: Path, corpora: Path) -> str:
-    """The name of the corpus. Raises Refusal unless it is a plain name."""
+    """The name of the corpus, a part of commands in dvc.yaml. Raises Refusal unless it is a plain name."""
     name = read_yaml(params).get("corpus")
-    if not isinstance(name, str) or Path(name).name != name:
-        raise Refusal(f"{params}: corpus: found {name!r}, expected the name of a folder in {corpora}")
+    if not isinstance(name, str) or not is_corpus_name(name):
+        raise Refusal(
+            f"{params}: corpus: found {name!r}, expected the name of a folder in {corpora}, {NAME_RULE}; "
+            "rename the folder"
+        )
     return name
 
 

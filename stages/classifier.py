@@ -39,7 +39,7 @@ from stages.lib.arrays import Bool
 from stages.lib.averaging import mean_model
 from stages.lib.batches import Batches
 from stages.lib.command import Refusal, run
-from stages.lib.files import atomic, read_json, write_csv, write_json
+from stages.lib.files import atomic, read_labels, write_csv, write_json
 from stages.lib.folds import Folds, HeldOut, held_out
 from stages.lib.model import scores_of
 from stages.lib.optim import Adam
@@ -276,7 +276,7 @@ def main(
         torch.manual_seed(choices.seed)
         vectors.normal_(0, 0.1)
         vectors[PAD] = 0
-    facts = read_json(labels)
+    facts = read_labels(labels)
     config = ClassifierConfig.of_run(tensors, vocabulary, choices.pool)
     reviews, is_validation = read_train_and_validation(tensors)
     masks = list(held_out(reviews.labels, is_validation, choices.folds, facts))

@@ -36,7 +36,7 @@ from pydantic import Field
 
 from stages.lib.arrays import Float64, Int32
 from stages.lib.command import Refusal, run
-from stages.lib.files import read_json, write_json
+from stages.lib.files import read_labels, sha256, write_json
 from stages.lib.folds import HeldOut, cut_lengths
 from stages.lib.model import (
     Model,
@@ -156,9 +156,12 @@ def threshold_for(probabilities: Float64, labels: Int32) -> float:
 
 
 def read_parts(
-    classifier: Path, ngrams: Path, labels: list[str]
+    classifier: Path, ngrams: Path, labels: list[str], tokeniser: str
 ) -> tuple[ModelConfig, WordModel, NGramModel]:
-    """Both parts and the configuration of their sum. Raises Refusal if they do not belong together."""
+    """Both parts and the configuration of their sum. Raises Refusal if they do not belong together.
+
+    `tokeniser` is the SHA-256 of the tokeniser.
+    """
     word_model, cut = WordModel.from_classifier(classifier)
     ngram_model = NGramModel.load(ngrams)
     if cut.vocabulary != ngram_model.config.vocabulary:
@@ -168,7 +171,7 @@ def read_parts(
         raise Refusal(f"{classifier}, {ngrams}: found {logits} for {len(labels)} labels; run `dvc repro`")
     counted = ngram_model.config if ngram_model.config.max_n or ngram_model.chars else None
     prior = [0.0] * logits_for(len(labels))
-    config = ModelConfig(**cut.model_dump(), labels=labels, prior=prior, ngrams=counted)
+    config = ModelConfig(**cut.model_dump(), tokeniser=tokeniser, labels=labels, prior=prior, ngrams=counted)
     return config, word_model, ngram_model
 
 
@@ -234,11 +237,13 @@ def main(
     ngrams: Path,
     classifier_held_out: Path,
     ngrams_held_out: Path,
+    tokeniser: Path,
     ensemble: Path,
     metrics: Path,
 ) -> None:
     choices = read_params(params, "ensemble", Params)
-    config, word_model, ngram_model = read_parts(classifier, ngrams, read_json(labels)["labels"])
+    names = read_labels(labels)["labels"]
+    config, word_model, ngram_model = read_parts(classifier, ngrams, names, sha256(tokeniser))
     count = len(config.labels)
     whole, cut, prior = read_evidence(tensors, classifier_held_out, ngrams_held_out, count)
     occurring = len(np.unique(whole.labels))

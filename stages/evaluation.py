@@ -29,7 +29,7 @@ from stages.lib.arrays import Float64, Int32, Int64
 from stages.lib.baselines import majority, naive_bayes, nbsvm, tfidf
 from stages.lib.calibration import by_length, calibration_errors, confidence, coverage, reliability
 from stages.lib.command import run
-from stages.lib.files import read_json, write_csv, write_json
+from stages.lib.files import read_labels, write_csv, write_json
 from stages.lib.folds import CUTS
 from stages.lib.intervals import Metrics, bootstrap, mcnemar, wilson
 from stages.lib.model import Model, decide
@@ -261,7 +261,7 @@ def main(
     choices = read_params(params, "evaluation", Params)
     train, validation, test = (read_split(tensors, split) for split in (TRAIN, VALIDATION, TEST))
     rows = read_rows(raw, ids)
-    model, described = Model.load(ensemble), read_json(labels)
+    model, described = Model.load(ensemble), read_labels(labels)
     names, y_true = model.labels, test.labels.astype(np.int64)
     known = LabelSet.of(names, described.get("positive"), described.get("order"))
     logits = model.logits(test.documents)

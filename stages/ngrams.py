@@ -39,7 +39,7 @@ from scipy.sparse import csr_matrix
 
 from stages.lib.arrays import Bool, Float32, Int32, Int64
 from stages.lib.command import run
-from stages.lib.files import read_json, sha256, write_json
+from stages.lib.files import read_labels, sha256, write_json
 from stages.lib.folds import Folds, HeldOut, held_out
 from stages.lib.model import cross_entropy, log_prior, scores_of
 from stages.lib.ngram.chars import CharModel, learn_chars
@@ -271,7 +271,7 @@ def main(
 ) -> None:
     choices = read_params(params, "ngrams", Params)
     words = pq.read_table(vocabulary, columns=["token"])["token"].to_pylist()  # V
-    facts = read_json(labels)
+    facts = read_labels(labels)
     config = config_for(choices, len(words), sha256(vocabulary))
     reviews, is_validation = read_train_and_validation(tensors)
     documents, y = reviews.documents, reviews.labels

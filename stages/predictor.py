@@ -81,6 +81,8 @@ class Predictor:
         model = Model.load(ensemble)
         if sha256(vocabulary) != model.config.vocabulary:
             raise Refusal(f"{ensemble}: trained with another vocabulary than {vocabulary}; run `dvc repro`")
+        if model.config.tokeniser not in (None, sha256(tokeniser)):
+            raise Refusal(f"{ensemble}: trained with another tokeniser than {tokeniser}; run `dvc repro`")
         return cls(read_tokeniser(tokeniser), row_numbers(vocabulary), model)
 
     def tokens(self, texts: Sequence[str]) -> list[list[str]]:

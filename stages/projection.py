@@ -28,7 +28,7 @@ from safetensors.numpy import load_file
 from stages import UNK
 from stages.lib.arrays import Float32, Float64
 from stages.lib.command import run
-from stages.lib.files import atomic, read_json, write_csv, write_json
+from stages.lib.files import atomic, read_labels, write_csv, write_json
 from stages.lib.frequencies import document_frequencies, log_odds_ratios, residual_idf
 from stages.lib.params import Section, read_params
 from stages.lib.tables import batch_of, table_writer
@@ -125,7 +125,7 @@ def main(
     variances = dict(zip(axes, explained.tolist(), strict=True))
     write_json(metrics, {"explained": variances, "kept": float(explained.sum())}, sort=False)
 
-    names = read_json(labels)["labels"]
+    names = read_labels(labels)["labels"]
     frequencies, documents = document_frequencies(ids, UNK + 1 + len(words), len(names))
     frequencies = frequencies[:, UNK + 1 :][:, :CONSIDERED]
     ratios, errors = log_odds_ratios(frequencies, documents)

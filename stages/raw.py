@@ -35,7 +35,7 @@ from stages.lib.labels import arrange, known_label, label_names, looks_missing, 
 from stages.lib.params import Section, read_params
 from stages.lib.progress import progress
 from stages.lib.readers import Review, reviews
-from stages.lib.store import Row, Store
+from stages.lib.store import Row, Store, disk_checked
 from stages.lib.tables import table_writer
 from stages.lib.text import clean
 
@@ -142,8 +142,7 @@ def main(params: Path, check: Path, corpus: Path, raw: Path, labels: Path, metri
         raise Refusal(f"{check}: describes the corpus {checked!r}, not {corpus.name!r}; run `dvc repro`")
     source = read_source(corpus)
     path = locate(source, corpus, choices.checksum)
-    store = Store()
-    with closing(store.connection):
+    with disk_checked(), closing((store := Store()).connection):
         seen = read_reviews(source, path, choices.salt, store)
         if (name := store.repeated_id()) is not None:
             raise Refusal(f"{path}: two reviews have the id {name!r}; ids must be unique")

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import random
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -77,7 +78,7 @@ class Pipeline:
         """Runs some stages on the files in the folder."""
         commands = []
         for name in names:
-            words = self.pipeline[name]["cmd"].replace("${corpus}", "odd").split()[3:]
+            words = shlex.split(self.pipeline[name]["cmd"].replace("${corpus}", "odd"))[3:]
             is_flag = [word.startswith("--") for word in words]
             paths = [w if flag else str(self.folder / w) for w, flag in zip(words, is_flag, strict=True)]
             commands.append([name, *paths])

@@ -14,6 +14,9 @@ from stages.lib.command import Refusal
 from stages.lib.files import read_json
 from tests.conftest import ROOT, Params, refused
 
+HOSTILE_NAMES = (
+    "a;touch X", "$(touch X)", "`touch X`", "a b", "..", "a\nb", "a\n", "-a", ".a", "a&b", "a'b", "é",
+)  # fmt: skip
 FOLDERS = ("corpora", "pretrained", "wordsets", "pairs")
 
 
@@ -73,6 +76,30 @@ def test_a_mistake_is_refused(project: Path, params: Params, changes: Params, me
     with pytest.raises(Refusal, match=message):
         main(*paths(project, params))
     assert not (project / "made").exists()
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_a_corpus_whose_name_a_shell_could_read_is_refused(
+    project: Path, params: Params, name: str, tmp_path: Path
+) -> None:
+    if ".." not in name:
+        shutil.copytree(project / "corpora/sample", project / "corpora" / name)
+    params["corpus"] = name
+    with pytest.raises(Refusal, match=r"corpus: found .*, expected the name of a folder .*, of letters"):
+        main(*paths(project, params))
+    assert not (project / "made").exists()
+
+
+@pytest.mark.parametrize("stage", ["raw", "report"])
+@pytest.mark.parametrize("name", [name for name in HOSTILE_NAMES if "'" not in name and name != ".."])
+def test_a_shell_reads_the_name_of_a_corpus_as_one_word(stage: str, name: str, tmp_path: Path) -> None:
+    # `dvc repro --single-item raw` runs a stage without check before it.
+    command = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["cmd"]
+    shown = command.replace("${corpus}", name).replace(f"python -m stages.{stage}", "printf '%s\\0'")
+    ended = subprocess.run(["sh", "-c", shown], cwd=tmp_path, capture_output=True, text=True, check=True)
+    words = ended.stdout.split("\0")
+    assert words[words.index("--corpus") + 1] == f"data/corpora/{name}"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_word_sets_of_one_name_are_refused(project: Path, params: Params) -> None:

@@ -1,12 +1,14 @@
-"""Checkpoints: atomic, loaded by the same work only, removed on success; one run at a time."""
+"""Checkpoints: atomic, loaded by the same work only, removed on success; one run of a training at a time."""
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 
-from stages.lib.checkpoint import Checkpoint, checkpoint, key
-from stages.lib.command import Refusal
+from stages.lib.checkpoint import KEPT, Checkpoint, checkpoint, key
+from stages.lib.processes import exclusive
 
 TENSORS = {"table": torch.arange(6.0).view(2, 3)}
 STATE = {"position": [1, 2, 3], "curve": [[10, 0.1]]}
@@ -62,14 +64,67 @@ def test_a_checkpoint_survives_a_failure_and_is_removed_on_success(work_folder: 
     assert not list(work_folder.rglob("*.safetensors"))
 
 
-def test_two_runs_at_once_are_refused() -> None:
-    def runs() -> bool:
-        with checkpoint("embeddings", "", []):
-            return True
+def test_any_flipped_bit_is_noticed_and_the_file_is_set_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved_in(tmp_path).path
+    whole = path.read_bytes()
+    for bit in range(0, 8 * len(whole), 5):  # every position in a byte occurs
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        assert Checkpoint(tmp_path).load() is None, bit
+        assert (tmp_path / "state.safetensors.damaged").read_bytes() == damaged
+        assert not path.exists()
+        message = capsys.readouterr().err
+        assert message == f"{path}: damaged, renamed to {path.name}.damaged; training starts anew\n"
 
-    with checkpoint("embeddings", "", []), pytest.raises(Refusal, match="is running this stage"):
-        runs()
-    assert runs()
+
+def test_different_trainings_run_side_by_side(work_folder: Path) -> None:
+    with checkpoint("embeddings", "one", []) as one:
+        one.save(TENSORS, STATE)
+        with checkpoint("embeddings", "other", []) as other:
+            assert other.load() is None
+        assert one.load() is not None
+    assert not list((work_folder / "embeddings").iterdir())
+
+
+def test_the_same_training_waits(capsys: pytest.CaptureFixture[str]) -> None:
+    order = []
+
+    def second() -> None:
+        with checkpoint("embeddings", "", []):
+            order.append("second")
+
+    with checkpoint("embeddings", "", []):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(1)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    assert capsys.readouterr().err == (
+        f"embeddings: process {os.getpid()} trains with the same parameters; waiting for its end\n"
+    )
+
+
+def test_old_checkpoints_of_killed_trainings_are_removed(
+    work_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = work_folder / "embeddings"
+    for age in range(KEPT + 3):
+        saved_in(home / f"key{age}")
+        (home / f"key{age}.lock").touch()  # as a killed process leaves it
+        os.utime(home / f"key{age}", (1e9 - age, 1e9 - age))
+    with exclusive(home / f"key{KEPT + 1}.lock", 0), checkpoint("embeddings", "", []):
+        kept = sorted(path.name for path in home.glob("key*/"))
+    assert kept == [f"key{age}" for age in (*range(KEPT), KEPT + 1)]
+    lines = capsys.readouterr().err.splitlines()
+    assert sorted(lines) == [
+        f"{home}/key{age}: checkpoint of a training that was not finished, removed"
+        for age in (KEPT, KEPT + 2)
+    ]
+    assert not list(home.glob("*.lock"))
 
 
 def test_the_key_depends_on_parameters_and_inputs(tmp_path: Path) -> None:

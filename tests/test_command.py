@@ -113,3 +113,8 @@ def test_a_programming_error_keeps_its_traceback(tmp_path: Path) -> None:
     ended = ran(tmp_path, "raise KeyError('a bug')", *PATHS)
     assert ended.returncode == 1
     assert "Traceback" in ended.stderr
+
+
+def test_a_refusal_shows_what_a_terminal_would_obey(tmp_path: Path) -> None:
+    ended = ran(tmp_path, r"raise Refusal('a.zip: \x1b]0;title\x07\u202e.txt is a link')", *PATHS)
+    assert refused(ended, "toy: ", r"a.zip: \x1b]0;title\x07\u202e.txt is a link")

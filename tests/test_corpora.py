@@ -432,11 +432,24 @@ def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
         contents(zipped(tmp_path / "a.zip", ("pos/1.txt", b"fine"), info))
 
 
-@pytest.mark.parametrize("name", ["../evil.txt", "pos/../../evil.txt", "/evil.txt", "C:/evil.txt", "pos/.."])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil.txt", "pos/../../evil.txt", "/evil.txt", "C:/evil.txt", "pos/..", "..\\..\\evil.txt",
+        "pos\\..", "pos/..\\..\\evil.txt", "\\evil.txt", "\\\\host\\evil.txt", "C:evil.txt", "./C:evil.txt",
+        ".//evil.txt", ".\\..\\evil.txt",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("archive", ["a.zip", "a.tar.gz"])
 def test_a_path_out_of_the_archive_is_refused(tmp_path: Path, archive: str, name: str) -> None:
     with pytest.raises(Refusal, match="is a path out of the archive; refused"):
         contents(packed(tmp_path / archive, ("pos/1.txt", b"fine"), (name, b"evil")))
+
+
+@pytest.mark.parametrize("name", ["./pos/1.txt", "pos\\1.txt", "...txt", "pos/..1.txt", "pos/a: b.txt"])
+@pytest.mark.parametrize("archive", ["a.zip", "a.tar.gz"])
+def test_a_name_that_looks_like_a_path_out_is_accepted(tmp_path: Path, archive: str, name: str) -> None:
+    assert len(contents(packed(tmp_path / archive, (name, b"fine")))) == 1
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tar.xz"])

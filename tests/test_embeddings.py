@@ -21,9 +21,9 @@ from torch import nn
 from stages import embeddings
 from stages.embeddings import Word2Vec, cbow, context, negative_sampling, one_hot_product, skipgram, softmax
 from stages.lib.char_ngrams import CharNgrams, vector_of
-from stages.lib.checkpoint import checkpoint
 from stages.lib.command import Refusal
 from stages.lib.files import read_json
+from stages.lib.processes import only_run
 from stages.lib.word2vec.settings import settings_for
 from stages.lib.word2vec.tables import initial_table
 from tests.conftest import DEVICES, ROOT, refused
@@ -282,8 +282,11 @@ def test_validation_and_test_texts_are_not_trained_on(fruit: Run, engine: str) -
     assert torch.equal(fruit(engine=engine)["embeddings"], vectors)
 
 
-def test_two_runs_of_the_stage_at_once_are_refused(fruit: Run, work_folder: Path, stage: Callable) -> None:
-    with checkpoint("embeddings", "", []):
+def test_two_runs_of_the_stage_at_once_are_refused(
+    fruit: Run, stage: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)  # where `stage` runs it
+    with only_run("embeddings", fruit.paths[-1]):
         ended = stage("embeddings", fruit.params(), *fruit.paths)
     assert refused(ended, f"process {os.getpid()}")
 

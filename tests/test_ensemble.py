@@ -26,6 +26,7 @@ from stages.ensemble import (
 )
 from stages.lib.arrays import Float64, Int32
 from stages.lib.command import Refusal
+from stages.lib.files import sha256
 from stages.lib.folds import HeldOut
 from stages.lib.model import Model, cross_entropy, decide, evidence, log_prior, probabilities, shrunk
 from stages.lib.ngram.model import NGramConfig, NGramModel
@@ -170,13 +171,14 @@ def write_parts(
     (folder / "labels.json").write_text(json.dumps({"labels": names}), encoding="utf-8")
     paths = [folder / f"{name}.safetensors" for name in FILES]
     hold_out(paths)
-    paths[1], paths[7] = folder / "labels.json", folder / "metrics.json"
+    paths[1], paths[8] = folder / "labels.json", folder / "metrics.json"
+    paths[6].write_text("{}", encoding="utf-8")
     return paths
 
 
 FILES = (
-    "tensors", "labels", "classifier", "ngrams", "classifier_held_out", "ngrams_held_out", "ensemble",
-    "metrics",
+    "tensors", "labels", "classifier", "ngrams", "classifier_held_out", "ngrams_held_out", "tokeniser",
+    "ensemble", "metrics",
 )  # fmt: skip
 
 
@@ -209,13 +211,13 @@ def test_the_ensemble_is_the_weighted_sum_of_its_parts(
     first, second = logits_on(words, paths[0]), logits_on(NGramModel.load(paths[3]), paths[0])
     for weights in (0, 0.3, 1, "validation"):
         ensemble.main(write_params(ensemble={"weights": weights, "calibration": "none"}), *paths)
-        metrics = json.loads(paths[7].read_text(encoding="utf-8"))
+        metrics = json.loads(paths[8].read_text(encoding="utf-8"))
         weighting = metrics["weights"]
         if weights != "validation":
             assert weighting == {"classifier": pytest.approx(1 - weights), "ngrams": weights}
-        logits = logits_on(Model.load(paths[6]), paths[0])
+        logits = logits_on(Model.load(paths[7]), paths[0])
         expected = weighting["classifier"] * first + weighting["ngrams"] * second
-        expected[read_split(paths[0], "validation").lengths == 0] = Model.load(paths[6]).prior
+        expected[read_split(paths[0], "validation").lengths == 0] = Model.load(paths[7]).prior
         assert logits == pytest.approx(expected, abs=1e-5)
         y_true = read_split(paths[0], "validation").labels
         assert metrics["validation"]["loss"] == pytest.approx(cross_entropy(logits, y_true).mean(), abs=1e-6)
@@ -229,15 +231,16 @@ def test_the_file_suffices_for_scoring_and_has_the_same_bytes_on_two_runs(
     paths = write_parts(tmp_path)
     params = write_params(ensemble={"threshold": "validation", "calibration": "temperature"})
     ensemble.main(params, *paths)
-    metrics = json.loads(paths[7].read_text(encoding="utf-8"))
-    config = Model.load(paths[6]).config
+    metrics = json.loads(paths[8].read_text(encoding="utf-8"))
+    config = Model.load(paths[7]).config
     assert (config.width, config.keep, config.labels) == (9, "both", ["label 0", "label 1"])
+    assert config.tokeniser == sha256(paths[6])
     assert (config.temperature, config.threshold) == pytest.approx(
         (metrics["temperature"], metrics["threshold"]), abs=1e-5
     )
-    content = [path.read_bytes() for path in paths[6:]]
+    content = [path.read_bytes() for path in paths[7:]]
     ensemble.main(params, *paths)
-    assert [path.read_bytes() for path in paths[6:]] == content
+    assert [path.read_bytes() for path in paths[7:]] == content
 
 
 def test_temperature_and_threshold_are_fitted_on_request(
@@ -247,12 +250,12 @@ def test_temperature_and_threshold_are_fitted_on_request(
     y_true = read_split(paths[0], "validation").labels
     fixed = {"weights": 0.3, "calibration": "none", "threshold": 0.4}
     ensemble.main(write_params(ensemble=fixed), *paths)
-    config = Model.load(paths[6]).config
+    config = Model.load(paths[7]).config
     assert (config.temperature, config.threshold) == (1, 0.4)
-    logits = logits_on(Model.load(paths[6]), paths[0])
+    logits = logits_on(Model.load(paths[7]), paths[0])
     fitted = {"weights": 0.3, "calibration": "temperature", "threshold": "validation"}
     ensemble.main(write_params(ensemble=fitted), *paths)
-    model = Model.load(paths[6])
+    model = Model.load(paths[7])
     documents = read_split(paths[0], "validation").documents
     shrinkage = model.config.shrinkage
     logits = shrunk(logits, model.prior, evidence(documents, shrinkage))
@@ -271,7 +274,7 @@ def test_the_shrinkage_has_the_lowest_loss_on_the_beginnings(
 ) -> None:
     paths = write_parts(tmp_path, labels)
     ensemble.main(write_params(ensemble={"weights": 0.3, "calibration": "temperature"}), *paths)
-    model = Model.load(paths[6])
+    model = Model.load(paths[7])
     whole, cut, prior = read_evidence(paths[0], paths[4], paths[5], labels)
     assert prior.tolist() == model.prior.tolist()
     losses = {}
@@ -331,7 +334,7 @@ def test_an_empty_text_has_the_label_frequencies_of_train_and_validation(
 ) -> None:
     paths = write_parts(tmp_path, 3)
     ensemble.main(write_params(ensemble={"calibration": "none", "weights": 0.3}), *paths)
-    model = Model.load(paths[6])
+    model = Model.load(paths[7])
     empty = Documents(np.zeros(0, np.int32), np.zeros(1, np.int64), [])
     labels = read_train_and_validation(paths[0])[0].labels
     expected = (np.bincount(labels, minlength=3) + 1) / (len(labels) + 3)
@@ -343,7 +346,7 @@ def test_files_without_held_out_logits_are_refused(tmp_path: Path, write_params:
     save_file({"whole": np.zeros((60, 1))}, paths[5])
     with pytest.raises(Refusal, match=r"ngrams_held_out.safetensors: no held-out logits .*dvc repro"):
         ensemble.main(write_params(), *paths)
-    assert not paths[6].exists()
+    assert not paths[7].exists()
 
 
 def test_without_ngrams_the_ensemble_is_the_classifier(
@@ -352,8 +355,8 @@ def test_without_ngrams_the_ensemble_is_the_classifier(
     paths = write_parts(tmp_path, max_n=0)
     for weights in ("validation", 0.7):
         ensemble.main(write_params(ensemble={"weights": weights, "calibration": "none"}), *paths)
-        assert json.loads(paths[7].read_text(encoding="utf-8"))["weights"] == {"classifier": 1, "ngrams": 0}
-        model = Model.load(paths[6])
+        assert json.loads(paths[8].read_text(encoding="utf-8"))["weights"] == {"classifier": 1, "ngrams": 0}
+        model = Model.load(paths[7])
         assert model.config.ngrams is model.ngrams is None
         words, _ = WordModel.from_classifier(paths[2])
         filled = read_split(paths[0], "validation").lengths > 0
@@ -371,7 +374,7 @@ def test_nothing_is_fitted_on_validation_reviews_of_one_label(
     for occurring, labels in enumerate((np.ones(40, np.int32), tensors["validation.labels"]), 1):
         save_file(tensors | {"validation.labels": labels}, paths[0])
         ensemble.main(write_params(ensemble=choices), *paths)
-        metrics = json.loads(paths[7].read_text(encoding="utf-8"))
+        metrics = json.loads(paths[8].read_text(encoding="utf-8"))
         assert metrics["validation"]["labels"] == occurring
         chosen = metrics["temperature"], metrics["shrinkage"], metrics["threshold"]
         decided = *chosen, *metrics["weights"].values()
@@ -386,4 +389,4 @@ def test_parts_of_different_runs_are_refused(tmp_path: Path, write_params: Calla
     paths[1].write_text(json.dumps({"labels": ["a", "b"]}), encoding="utf-8")
     with pytest.raises(Refusal, match=r"found 3 and 3 logits for 2 labels; run `dvc repro`"):
         ensemble.main(write_params(), *paths)
-    assert not paths[6].exists()
+    assert not paths[7].exists()

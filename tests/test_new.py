@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from stages.lib.command import Refusal
-from stages.lib.corpora import read_source
+from stages.lib.corpora import is_corpus_name, read_source
 from tests.conftest import ROOT
 from tests.test_spreadsheet import SHEET
 from tools import new
@@ -190,10 +190,15 @@ def test_a_corpus_is_replaced_only_if_asked_and_kept_if_the_new_one_is_refused(p
     assert (project / "data/corpora/r/r.csv").read_bytes() != before
 
 
-@pytest.mark.parametrize("name", ["../x", "sample", "a b"])
+@pytest.mark.parametrize("name", ["../x", "sample", "a b", "a;b", "$(a)", "-a", "é", "a\n"])
 def test_a_name_that_is_no_folder_or_taken_is_refused(project: Path, name: str) -> None:
     with pytest.raises(Refusal, match="--name: found"):
-        new.main([written("r.csv", rows_of()), "--name", name])
+        new.main([written("r.csv", rows_of()), f"--name={name}"])
+
+
+def test_the_name_of_a_file_becomes_a_name_that_check_accepts() -> None:
+    for table in ("a;touch X.csv", "$(touch X).csv", "-a.csv", ".csv", "отзывы.csv", "\n.csv", "é b.csv"):
+        assert is_corpus_name(new.name_for(table))
 
 
 def test_text_that_yaml_reads_as_something_else_is_quoted() -> None:

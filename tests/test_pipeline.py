@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import shlex
 import sys
 from functools import cache, reduce
 from importlib import import_module
@@ -57,7 +58,7 @@ def test_a_stage_has_one_name_in_six_places(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_command_names_exactly_the_deps_and_outputs(stage: str) -> None:
-    words = pipeline()[stage]["cmd"].split()[3:]
+    words = shlex.split(pipeline()[stage]["cmd"])[3:]
     flags, paths = words[::2], words[1::2]
     parameters = inspect.signature(import_module(f"stages.{stage}").main).parameters
     assert flags == [f"--{name.replace('_', '-')}" for name in parameters]

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -22,10 +23,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import vocabulary
+from stages import raw, vocabulary
 from stages.lib import rows
 from stages.lib.command import Refusal
-from stages.lib.files import sha256
+from stages.lib.files import read_json, sha256
 from stages.lib.tables import batch_of, table_writer
 from stages.predictor import Explanation
 from tests.conftest import ROOT, refused
@@ -216,6 +217,47 @@ def test_test_reviews_have_the_probabilities_of_the_pipeline(
 
 
 # What is printed
+
+
+def test_labels_and_tokens_show_what_a_terminal_would_obey(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_model(tmp_path, ["bad", "\x1b]0;title\x07\u202egood"]))
+    answer = one("good \x1b]0;t\x07 \u202e\x9b film")
+    label = r"\x1b]0;title\x07\u202egood"
+    for shown in (
+        predict.as_line(answer, None),
+        predict.as_text(answer, None, False),
+        predict.as_text(answer._replace(abstained=True), None, False),
+        re.sub("\x1b\\[[0-9;]*m", "", predict.as_text(answer, None, True)),  # without our own colours
+    ):
+        assert label in shown or "abstained" in shown
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", shown)
+    assert f"logit of {label}" in predict.as_text(answer, None, False)
+    assert json.loads(predict.as_json("good", answer, None))["label"] == "\x1b]0;title\x07\u202egood"
+
+
+def test_a_new_order_of_the_labels_turns_no_answer_round(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(sample / "data", tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--json", "a wonderful film", "an awful film"]
+    predict.main(arguments)
+    before = capsys.readouterr().out
+    corpus, data = tmp_path / "sample", tmp_path / "data"
+    shutil.copytree(ROOT / "data/corpora/sample", corpus)
+    source = (corpus / "source.yaml").read_text(encoding="utf-8")
+    shipped = "labels: {negative: negative, positive: positive}"
+    turned = "labels: {positive: positive, negative: negative}\npositive: negative"
+    assert shipped in source
+    (corpus / "source.yaml").write_text(source.replace(shipped, turned), encoding="utf-8")
+    made = [data / name for name in ("raw.parquet", "labels.json", "raw.json")]
+    raw.main(data / "params.yaml", data / "check.json", corpus, *made)
+    assert read_json(data / "labels.json")["labels"] == ["positive", "negative"]
+    assert read_json(sample / "data/labels.json")["labels"] == ["negative", "positive"]
+    predict.main(arguments)
+    assert capsys.readouterr().out == before
 
 
 def test_a_line_of_json_contains_all_results(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -582,7 +624,7 @@ def test_a_model_of_another_vocabulary_is_refused(project: Path) -> None:
     with pytest.raises(Refusal, match="trained with another vocabulary"):
         predict.main(["x"])
     (project / "data/ensemble.safetensors").write_bytes(b"PK\x03\x04 a pickle")
-    with pytest.raises(Refusal, match="no model of this version"):
+    with pytest.raises(Refusal, match="damaged, or no model"):
         predict.main(["x"])
 
 

@@ -55,7 +55,7 @@ def run_in(folder: Path) -> Path:
     inputs = at("tensors.safetensors", "vocabulary.parquet", "labels.json")
     ngrams.main(choices, *inputs, *at("ngrams.safetensors", "ngrams_held_out.safetensors", "ngrams.json"))
     inputs = at("tensors.safetensors", "labels.json", "classifier.safetensors", "ngrams.safetensors")
-    inputs += at("classifier_held_out.safetensors", "ngrams_held_out.safetensors")
+    inputs += at("classifier_held_out.safetensors", "ngrams_held_out.safetensors", "tokeniser.json")
     ensemble.main(choices, *inputs, *at("ensemble.safetensors", "ensemble.json"))
     inputs = at("tensors.safetensors", "labels.json", "ensemble.safetensors", "ids.parquet", "raw.parquet")
     outputs = at("predictions.parquet", "evaluation.json", "roc.csv", "confusion.csv")
@@ -154,8 +154,17 @@ def test_files_of_another_run_are_refused(tmp_path: Path, run: Path, changed: st
     other = tmp_path / changed
     other.write_text("{}", encoding="utf-8")
     position = [path.name for path in paths].index(changed)
-    with pytest.raises(Refusal, match=rf"{changed}.*`dvc repro`"):
+    with pytest.raises(Refusal, match=rf"{changed}.*`(dvc repro|python -m tools.verify --repair)`"):
         Predictor.load(*paths[:position], other, *paths[position + 1 :])
+
+
+def test_another_valid_tokeniser_is_refused(tmp_path: Path, run: Path) -> None:
+    tokeniser, *others = artefacts(run)
+    content = json.loads(tokeniser.read_text(encoding="utf-8"))
+    other = tmp_path / "tokeniser.json"
+    other.write_text(json.dumps(content | {"lowercase": not content["lowercase"]}), encoding="utf-8")
+    with pytest.raises(Refusal, match=r"trained with another tokeniser than .*tokeniser.json; run `dvc"):
+        Predictor.load(other, *others)
 
 
 def predictor_of(unit: str) -> Predictor:

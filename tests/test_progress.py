@@ -78,3 +78,10 @@ def test_a_terminal_gets_a_bar_that_is_redrawn(monkeypatch: pytest.MonkeyPatch) 
     work()
     assert "\rtokens: 100%" in terminal.getvalue()
     assert terminal.getvalue().count("\n") == 1
+
+
+def test_a_description_shows_what_a_terminal_would_obey(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress("downloading \x1b]0;title\x07\u202e.zip", "B") as bar:
+        bar.update()
+    assert r"downloading \x1b]0;title\x07\u202e.zip" in sys.stderr.getvalue()

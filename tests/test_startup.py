@@ -60,6 +60,19 @@ def test_vector_instructions_are_fixed_whatever_the_environment_says() -> None:
     assert values == ["avx2", "Haswell", "1", "X86_V4 AVX512_ICL AVX512_SPR"]
 
 
+def test_a_mode_of_mkl_that_the_user_set_changes_no_bit_of_a_product() -> None:
+    code = (
+        "import hashlib, stages, torch; torch.manual_seed(1);"
+        "product = torch.randn(200, 100) @ torch.randn(100, 300);"
+        "print(hashlib.md5(product.numpy().tobytes()).hexdigest())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "MKL_CBWR"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert printed(code, MKL_CBWR="COMPATIBLE") == done.stdout
+
+
 def test_numpy_accepts_the_names_of_the_instructions_it_must_not_use() -> None:
     assert printed("import warnings; warnings.simplefilter('error'); import stages, numpy; print(1)") == "1\n"
 

@@ -88,6 +88,7 @@ def test_metrics_are_not_printed_after_a_stage_failed(finished: Path) -> None:
 def test_help_is_printed_and_nothing_else_happens(tool: str) -> None:
     if tool in (
         "alignment",
+        "dvc_state",
         "imports",
         "predictions",
         "revisions",

@@ -37,6 +37,7 @@ from stages.lib.intervals import LEVEL, Interval, bootstrap, mcnemar
 from stages.lib.markdown import cell, table
 from stages.lib.progress import progress
 from stages.lib.scores import RANKED, on_all_documents
+from stages.lib.terminal import printable
 from stages.lib.texts import texts_of
 from tools.predictions import PREDICTIONS, Side, check_rows, side
 from tools.revisions import differing, flat
@@ -299,7 +300,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_rows(list(zip(names, (*a.runs, *b.runs), strict=True)))
     result = compare(a, b, options.resamples, options.seed, options.flips)
     add_texts(result, a)
-    text = markdown(result)
+    text = "".join(f"{printable(line)}\n" for line in markdown(result).removesuffix("\n").split("\n"))
     if options.format == "json":
         text = json.dumps(result, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if options.output is None:

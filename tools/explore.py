@@ -33,6 +33,7 @@ from stages.lib.page.assemble import assemble
 from stages.lib.page.pack import pack, pack_strings
 from stages.lib.page.parts import BASE, EXPLORER
 from stages.lib.page.space import by_column
+from stages.lib.terminal import printable
 from tools.alignment import Moves, moves, on_axes, padded, rotation
 from tools.compare import parameters, short, value_of
 from tools.predictions import Side
@@ -227,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     html, lines = page(runs, sides)
     with atomic(options.output) as temporary:
         temporary.write_text(html, encoding="utf-8")
-    print("\n".join([*lines, f"Page: {options.output}"]))
+    print("\n".join(map(printable, [*lines, f"Page: {options.output}"])))
 
 
 if __name__ == "__main__":

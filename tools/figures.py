@@ -8,6 +8,7 @@ from pathlib import Path
 from stages.lib.command import Refusal, run
 from stages.lib.files import read_json
 from stages.lib.headline import BASELINES
+from tools.dvc_state import keep_lock
 from tools.revisions import LOCK, WORKSPACE, find
 
 EVALUATION = Path("metrics/evaluation.json")
@@ -37,6 +38,7 @@ def main() -> None:
         cells = [f"{metrics[model][name]:>12.4f}" if name in metrics[model] else " " * 12 for model in MODELS]
         print(f"{name:<19}", *cells)
     print(f"\nreport: {REPORT}")
+    keep_lock()
 
 
 if __name__ == "__main__":

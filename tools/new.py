@@ -29,10 +29,11 @@ import yaml
 from stages import LABELLED, raw
 from stages.lib import rows
 from stages.lib.command import Refusal, exit_on_refusal
-from stages.lib.corpora import TABLES
+from stages.lib.corpora import NAME_RULE, TABLES, is_corpus_name
 from stages.lib.files import read_json, sha256, write_json
 from stages.lib.inspection import quoted
 from stages.lib.params import Loader
+from stages.lib.terminal import printable
 from tools.sniff import columns_of, encoding_of, separator_of, splits_in
 
 CORPORA, PARAMS = Path("data/corpora"), Path("params.yaml")
@@ -57,10 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
     name = options.name or name_for(options.table)
     folder = CORPORA / name
-    if not re.fullmatch(r"[\w-]+", name) or name in INCLUDED:
-        raise Refusal(
-            f"--name: found {name!r}; use letters, digits, - and _, and none of {', '.join(INCLUDED)}"
-        )
+    if not is_corpus_name(name) or name in INCLUDED:
+        raise Refusal(f"--name: found {name!r}; use a name {NAME_RULE}, and none of {', '.join(INCLUDED)}")
     if folder.exists() and not options.replace:
         raise Refusal(f"{folder}: exists already; give another --name, or --replace it")
     CORPORA.mkdir(parents=True, exist_ok=True)
@@ -120,7 +119,7 @@ def name_for(table: str) -> str:
     stem = PurePosixPath(table.partition("?")[0]).name.lower()
     for ending in sorted((*TABLES, ".txt", ".ndjson"), key=len, reverse=True):
         stem = stem.removesuffix(ending)
-    return re.sub(r"[^\w-]+", "_", stem).strip("_") or "mine"
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-") or "mine"
 
 
 def file_name(table: str) -> str:
@@ -233,7 +232,8 @@ def print_corpus(folder: Path, source: Mapping[str, Any], checked: Checked) -> N
     form = [source.get("encoding", "utf-8")]
     if separator := source.get("separator"):
         form.append(f"separated by {SEPARATOR_NAMES[separator]}")
-    print(f"{folder}/source.yaml: {source.get('file') or source['path']} ({', '.join(form)})")
+    file = printable(source.get("file") or source["path"])
+    print(f"{folder}/source.yaml: {file} ({', '.join(form)})")
     for key, column in source["columns"].items():
         print(f"  {key:<9} column {column!r}")
     for name in labels["labels"][:SHOWN]:
@@ -244,7 +244,7 @@ def print_corpus(folder: Path, source: Mapping[str, Any], checked: Checked) -> N
     if labels["positive"] is not None:
         print(f"  positive  {labels['positive']!r}")
     if labels["order"] is not None:
-        print(f"  order     {' < '.join(labels['order'])}")
+        print(f"  order     {printable(' < '.join(labels['order']))}")
     print(
         f"  reviews   {', '.join(f'{split} {count:,}' for split, count in facts['reviews'].items() if count)}"
     )
@@ -273,7 +273,7 @@ def add_to_dvc(folder: Path) -> None:
             repo.add(str(folder))
             repo.scm.add([f"{folder}.dvc"])
     except DvcException as error:
-        print(f"warning: DVC does not keep it ({error}); queued experiments will not find it")
+        print(f"warning: DVC does not keep it ({printable(str(error))}); queued experiments will not find it")
 
 
 def train(command: Sequence[str]) -> None:

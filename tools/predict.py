@@ -43,6 +43,7 @@ from stages.lib.intervals import wilson
 from stages.lib.progress import progress
 from stages.lib.startup import block_pandas
 from stages.lib.tables import open_table
+from stages.lib.terminal import printable
 from stages.lib.text import readable
 from tools.revisions import find
 from tools.writers import format_of, writer
@@ -139,10 +140,10 @@ def as_json(text: str, answer: Answer, count: int | None) -> str:
 
 def as_line(answer: Answer, count: int | None) -> str:
     """An answer as one line of three columns: label, probability, strongest contributions."""
-    cells = [answer.shown, f"{answer.probabilities[answer.label]:.4f}"]
+    cells = [printable(answer.shown), f"{answer.probabilities[answer.label]:.4f}"]
     if answer.explanation:
         shown = strongest(answer.explanation, count)
-        parts = [f"{contribution.value:+.3f} {contribution.text}" for contribution in shown]
+        parts = [f"{contribution.value:+.3f} {printable(contribution.text)}" for contribution in shown]
         if not answer.explanation.known:
             parts.append(f"({words_known(answer.explanation)})")
         cells.append("  ".join(parts))
@@ -163,8 +164,8 @@ def as_text(answer: Answer, count: int | None, colour: bool) -> str:
     """An answer for a terminal: the text in the colours of its contributions, and the strongest of these."""
     probability = f"{answer.probabilities[answer.label]:.4f}"
     if answer.abstained:
-        probability = f"({answer.label} {probability})"
-    lines = [painted(f"{answer.shown} {probability}", BOLD, colour)]
+        probability = f"({printable(answer.label)} {probability})"
+    lines = [painted(f"{printable(answer.shown)} {probability}", BOLD, colour)]
     if explanation := answer.explanation:
         every = explanation.contributions
         if colour and every and len(explanation.tokens) <= REPEATED:
@@ -172,13 +173,13 @@ def as_text(answer: Answer, count: int | None, colour: bool) -> str:
         shown = strongest(explanation, count)
         others = sum(contribution.value for contribution in (every or [])[len(shown) :])
         lines += [
-            f"{painted(f'{one.value:+.3f}', GREEN if one.value > 0 else RED, colour)}  {one.text}"
+            f"{painted(f'{one.value:+.3f}', GREEN if one.value > 0 else RED, colour)}  {printable(one.text)}"
             for one in shown
         ]
         no_contributions = "no contributions: the classifier takes a maximum"
         lines.append(no_contributions if every is None else f"{others:+.3f}  all others")
         lines.append(f"{explanation.bias:+.3f}  bias")
-        lines.append(f"{explanation.logit:+.3f}  logit of {explanation.label}")
+        lines.append(f"{explanation.logit:+.3f}  logit of {printable(explanation.label)}")
         if explanation.known < len(explanation.tokens):
             lines.append(words_known(explanation))
         if explanation.dropped:
@@ -196,7 +197,7 @@ def coloured(explanation: "Explanation") -> str:
     shown = []
     for token, value in zip(explanation.tokens, values, strict=True):
         code = (GREEN if value > 0 else RED) + (BOLD if abs(value) > highest / 2 else "")
-        shown.append(painted(token, code, abs(value) > highest / 10))
+        shown.append(painted(printable(token), code, abs(value) > highest / 10))
     return " ".join(shown)
 
 

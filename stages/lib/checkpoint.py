@@ -1,22 +1,20 @@
 """Checkpoints: the state of a long training in a file, so that a killed run can resume.
 
-    .work/STAGE/lock                   locked by the one process that runs the stage
+    .work/STAGE/KEY.lock               locked by the one process that trains with this key
     .work/STAGE/KEY/state.safetensors  the last checkpoint, removed when the training is finished
 
-KEY is a hash of the parameters, the inputs and the code, so a run resumes only from its own checkpoint.
+KEY is a hash of the parameters, the inputs and the code, so a run resumes only from its own checkpoint, and
+experiments with other parameters train side by side. The file has the SHA-256 of its content.
 """
 
-import ctypes
-import fcntl
 import hashlib
 import json
-import os
+import math
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +23,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stages.lib.command import Refusal
-from stages.lib.files import atomic
+from stages.lib.files import atomic, work_folder
+from stages.lib.processes import exclusive
 
 INTERVAL = 20.0  # seconds between checkpoints, at least
 COST_FACTOR = 20  # the interval is at least this multiple of the time that the last checkpoint took
+PATIENCE = 0.5  # seconds before a wait for another process is announced
+KEPT = 2  # checkpoints of other trainings that were killed; older ones are removed
 
 
 class Checkpoint:
@@ -41,12 +41,19 @@ class Checkpoint:
         self.next = time.monotonic() + INTERVAL
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The last saved state, or None if there is none or the file is damaged."""
+        """The last saved state, or None if there is none. A damaged file is renamed to *.damaged."""
         try:
             with safe_open(self.path, "pt") as file:
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-                return tensors, json.loads((file.metadata() or {})["state"])
-        except (FileNotFoundError, SafetensorError, KeyError, ValueError):
+                metadata = file.metadata() or {}
+            if metadata["sha256"] != checksum(tensors, metadata["state"]):
+                raise ValueError("wrong checksum")
+            return tensors, json.loads(metadata["state"])
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, KeyError, ValueError):
+            aside = self.path.replace(self.path.with_name(f"{self.path.name}.damaged"))
+            print(f"{self.path}: damaged, renamed to {aside.name}; training starts anew", file=sys.stderr)
             return None
 
     def due(self) -> bool:
@@ -56,36 +63,58 @@ class Checkpoint:
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Replaces the old checkpoint atomically."""
         start = time.monotonic()
+        text = json.dumps(state)
         with atomic(self.path) as temporary:
-            save_file(dict(tensors), temporary, {"state": json.dumps(state)})
+            save_file(dict(tensors), temporary, {"state": text, "sha256": checksum(tensors, text)})
         end = time.monotonic()
         self.next = end + max(INTERVAL, COST_FACTOR * (end - start))
+
+
+def checksum(tensors: Mapping[str, Tensor], state: str) -> str:
+    """The SHA-256 of tensors, with their names, types and shapes, and of the position among the data."""
+    digest = hashlib.sha256(state.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 @contextmanager
 def checkpoint(stage: str, params: str, inputs: Sequence[Path]) -> Iterator[Checkpoint]:
     """The checkpoint of a stage with these parameters and input files; removed when the block succeeds.
 
-    Raises Refusal if another process runs the same stage.
+    If another process trains with the same ones, this one waits until that ends.
     """
-    folder = Path(os.environ.get("DVC_ROOT", ".")) / ".work" / stage
-    folder.mkdir(parents=True, exist_ok=True)
-    die_with_dvc()
-    with (folder / "lock").open("a+") as lock:
+    folder = work_folder() / stage
+    name = key(params, inputs)
+    lock = folder / f"{name}.lock"
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            process = lock.read().strip() or "?"
-            raise Refusal(
-                f"process {process} is running this stage; wait until it ends, or stop it"
-            ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        work = folder / key(params, inputs)
-        yield Checkpoint(work)
-        shutil.rmtree(work, ignore_errors=True)
+            stack.enter_context(exclusive(lock, PATIENCE))
+        except BlockingIOError as error:
+            process = str(error).partition(" is ")[0]
+            print(f"{stage}: {process} trains with the same parameters; waiting for its end", file=sys.stderr)
+            stack.enter_context(exclusive(lock, math.inf))
+        remove_abandoned(folder, name)
+        yield Checkpoint(folder / name)
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path, name: str) -> None:
+    """Removes the checkpoints of a stage that no process works on, but for `name` and the KEPT newest."""
+    ages = {}
+    for path in folder.glob("*/"):
+        with suppress(FileNotFoundError):  # its training has just finished
+            ages[path] = path.stat().st_mtime
+    others = sorted(ages.keys() - {folder / name}, key=ages.__getitem__, reverse=True)
+    locks = {folder / f"{path.name}.lock": path for path in others[KEPT:]}
+    for lock in {*locks, *folder.glob("*.lock")} - {folder / f"{name}.lock"}:
+        with suppress(BlockingIOError), exclusive(lock, 0) as locked:  # removes the lock, too
+            if locked and lock in locks:
+                shutil.rmtree(locks[lock], ignore_errors=True)
+                print(
+                    f"{locks[lock]}: checkpoint of a training that was not finished, removed", file=sys.stderr
+                )
 
 
 def key(params: str, inputs: Sequence[Path]) -> str:
@@ -97,14 +126,3 @@ def key(params: str, inputs: Sequence[Path]) -> str:
         with Path(path).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
-
-
-def die_with_dvc() -> None:
-    """Ends this process when DVC, which started it, is killed.
-
-    Otherwise it would continue unnoticed and write the same files as the next run. Only Linux supports
-    this; on other systems the lock stops the next run.
-    """
-    if "DVC_ROOT" in os.environ and sys.platform == "linux":
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from stages.lib.outputs import outputs_kept
+from stages.lib.processes import only_run, watch_dvc
 from stages.lib.startup import block_pandas
+from stages.lib.terminal import printable
 
 
 class Refusal(Exception):
@@ -29,7 +31,8 @@ def run(main: Callable[..., None]) -> None:
 
     `def main(params: Path, roc_csv: Path)` is called by `python -m stages.NAME --params P --roc-csv Q`.
     Every flag is required, so two paths cannot be swapped unnoticed. Errors are reported as in
-    `exit_on_refusal`, and the outputs of the run before are kept (`outputs_kept`).
+    `exit_on_refusal`, and the outputs of the run before are kept (`outputs_kept`). The stage ends with DVC.
+    No two processes run it at once for the same last path, which is an output.
     """
     module = sys.modules["__main__"]
     name = Path(sys.argv[0]).stem
@@ -44,8 +47,11 @@ def run(main: Callable[..., None]) -> None:
         parser.add_argument(f"--{parameter.replace('_', '-')}", type=Path, required=True, metavar="PATH")
     paths = vars(parser.parse_args())
     block_pandas()
-    with exit_on_refusal(name), outputs_kept():
-        main(**paths)
+    with exit_on_refusal(name):
+        watch_dvc()
+        output = [*paths.values()][-1:]  # none, if `main` has no parameters
+        with only_run(name, *output), outputs_kept():
+            main(**paths)
 
 
 @contextmanager
@@ -69,5 +75,5 @@ def exit_on_refusal(name: str) -> Iterator[None]:
 
 
 def _exit(name: str, message: str, code: int = 1) -> NoReturn:
-    print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{name}: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(code)

@@ -3,6 +3,8 @@
 import hashlib
 import lzma
 import os
+import re
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -16,6 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from stages import SPLITS
 from stages.lib import rows
 from stages.lib.command import Refusal
+from stages.lib.download import PATIENT, Limits, Stalled, fetch
 from stages.lib.files import work_folder
 from stages.lib.params import Section, check, nearest, read_yaml
 from stages.lib.progress import progress
@@ -23,7 +26,13 @@ from stages.lib.progress import progress
 Split = Literal["train", "validation", "test", "unlabelled"]
 TABLES = (*rows.TABLES, *(f"{kind}.gz" for kind in rows.TABLES))
 CHECKSUMS = ("md5", "sha256")
+# What damage of an archive raises; the last four come from fields that are no numbers, names or offsets.
+DAMAGED = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError,
+    ValueError, OverflowError, IndexError, struct.error,
+)  # fmt: skip
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
+NAME_RULE = "of letters a to z, digits, dots, - and _, that begins with a letter, digit or _"
 
 
 class Columns(Section):
@@ -145,6 +154,15 @@ class Source(Section):
         return rows.Dialect(self.encoding, self.separator, self.quotes)
 
 
+def is_corpus_name(name: str) -> bool:
+    """Whether a corpus may have this name. It is part of paths, and of commands that a shell reads.
+
+    >>> [is_corpus_name(name) for name in ("sst2", "my-shop_2.1", "a;b", "..", "-x", "a b")]
+    [True, True, False, False, False, False]
+    """
+    return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) is not None
+
+
 def read_source(folder: Path) -> Source:
     """The source.yaml of a corpus. Raises Refusal if there is none, with the names of those that exist."""
     path = folder / "source.yaml"
@@ -211,7 +229,7 @@ def _algorithm(checksum: str) -> str:
     return algorithm
 
 
-def _download(url: str, source: Source, checksum: str) -> Path:
+def _download(url: str, source: Source, checksum: str, limits: Limits = PATIENT) -> Path:
     # Imported here because they cost 0.15 s, and most runs download nothing.
     import pooch
     import requests
@@ -220,38 +238,21 @@ def _download(url: str, source: Source, checksum: str) -> Path:
     cache = Path(os.environ.get("FIRTH_CACHE") or pooch.os_cache("firth"))
     kept = cache / source.name
 
-    def fetch(url: str, output: str, _: object) -> None:
+    def transfer(url: str, output: str, _: object) -> None:
         with progress(f"downloading {source.name}", "B", total=source.bytes) as bar:
-            pooch.HTTPDownloader(progressbar=_Bar(bar))(url, output, None)
+            fetch(url, Path(output), bar.update, limits)
         verify(Path(output), checksum)
 
     try:
-        path: str = pooch.retrieve(url, checksum, fname=source.name, path=cache, downloader=fetch)
+        path: str = pooch.retrieve(url, checksum, fname=source.name, path=cache, downloader=transfer)
     except (requests.RequestException, OSError) as error:
         length = f", {source.bytes:,} bytes" if source.bytes else ""
+        reason = f"the server stalls ({error})" if isinstance(error, Stalled) else type(error).__name__
         raise Refusal(
-            f"cannot download {source.name}{length} ({checksum}) from {url}: "
-            f"{type(error).__name__}; put the file at {kept}, or set FIRTH_MIRROR to a copy; "
-            "corpus: sample needs no download"
+            f"cannot download {source.name}{length} ({checksum}) from {url}: {reason}; try again later, "
+            f"put the file at {kept}, or set FIRTH_MIRROR to a copy; corpus: sample needs no download"
         ) from None
     return Path(path)
-
-
-class _Bar:
-    """The interface that pooch updates: it resets the bar and fills it again at the end."""
-
-    def __init__(self, bar: Any) -> None:
-        self.bar, self.total = bar, 0
-
-    def update(self, count: int) -> None:
-        self.bar.update(count)
-
-    def reset(self) -> None:
-        """Called once, before pooch reports the whole length a second time."""
-        self.bar.reset()
-
-    def close(self) -> None:
-        """The bar is closed where it was opened."""
 
 
 def is_archive(name: str) -> bool:
@@ -274,7 +275,7 @@ def whole_archive(path: Path) -> Iterator[None]:
     """Raises Refusal if reading inside the block fails because the archive is damaged or encrypted."""
     try:
         yield
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+    except DAMAGED as error:
         raise Refusal(f"{path}: damaged archive: {error}; download it again") from None
     except (RuntimeError, NotImplementedError) as error:  # a password, an unknown compression
         raise Refusal(f"{path}: cannot read the archive: {error}; pack it without that feature") from None
@@ -283,6 +284,7 @@ def whole_archive(path: Path) -> Iterator[None]:
 def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     with tarfile.open(path) as archive:
         while (member := archive.next()) is not None:
+            _refuse_name(path, member.name)
             if member.islnk() or member.issym():
                 raise Refusal(f"{path}: {member.name} is a link; expected an archive of plain files")
             _refuse_escape(path, member.name)
@@ -305,6 +307,7 @@ def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 def _zip_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
+            _refuse_name(path, member.filename)
             if (member.external_attr >> 16) & 0o170000 == 0o120000:
                 raise Refusal(f"{path}: {member.filename} is a link; expected an archive of plain files")
             _refuse_escape(path, member.filename)
@@ -313,8 +316,23 @@ def _zip_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
                     yield member.filename, file
 
 
+def _refuse_name(path: Path, name: str) -> None:
+    """Raises Refusal on an empty name, and on bytes that tarfile could not decode."""
+    if not name:
+        raise Refusal(f"{path}: a file in it has an empty name; pack the archive again")
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Refusal(
+            f"{path}: {name!a:.80} is not a name in UTF-8; pack the archive again with names in UTF-8"
+        ) from None
+
+
 def _refuse_escape(path: Path, name: str) -> None:
-    if name.startswith(("/", "\\")) or ".." in PurePosixPath(name).parts or ":" in name[:2]:
+    """Raises Refusal on a name that leads out of a folder, on Windows too: it becomes the id of a text."""
+    # Without its leading `./`, `.//etc` is absolute, and `./C:x` is on another drive.
+    inside = re.sub(r"^(\.[/\\])+", "", name)
+    if inside.startswith(("/", "\\")) or ":" in inside[:2] or ".." in re.split(r"[/\\]", inside):
         raise Refusal(f"{path}: {name} is a path out of the archive; refused")
 
 

@@ -1,6 +1,7 @@
 """Files that are written completely or not at all, and whose bytes depend on their content only."""
 
 import csv
+import glob
 import hashlib
 import json
 import math
@@ -10,19 +11,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stages.lib.processes import is_dead, require_dvc
+
 DIGITS = 6  # decimal places in metrics/: enough to compare runs, few enough to read
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, which replaces it if the block succeeds."""
+    """A temporary path beside `path`, which replaces it if the block succeeds.
+
+    Temporary files that killed processes left there are removed. Raises ProcessLookupError if DVC started
+    this stage and has ended since.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
+        require_dvc(path)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes the temporary files of `path` whose processes are dead."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        number = leftover.name.removeprefix(f".{path.name}.").removesuffix(".part")
+        if number.isdecimal() and is_dead(int(number)):
+            leftover.unlink(missing_ok=True)
 
 
 def work_folder() -> Path:
@@ -44,9 +61,44 @@ def write_json(path: Path, content: Mapping[str, Any], sort: bool = True) -> Non
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    """The object in a JSON file of the pipeline. Raises Refusal if it is damaged."""
+    from stages.lib.command import Refusal  # imported here because that module imports this one
+
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8"))
+        reason = "" if isinstance(content, dict) else f"found {content!r:.40}, expected an object {{...}}"
+    except UnicodeDecodeError as error:
+        reason = f"not UTF-8 at byte {error.start}"
+    except json.JSONDecodeError as error:
+        reason = f"not JSON at line {error.lineno}: {error.msg}"
+    except (ValueError, RecursionError):
+        reason = "nested too deeply, or a number too long"
+    if reason:
+        raise Refusal(f"{path}: damaged: {reason}; remove it and run `dvc repro`")
+    checked: dict[str, Any] = content
+    return checked
+
+
+def read_labels(path: Path) -> dict[str, Any]:
+    """The content of data/labels.json. Raises Refusal if the names in it are damaged."""
+    from stages.lib.command import Refusal
+
+    facts = read_json(path)
+    names, order, positive = facts.get("labels"), facts.get("order"), facts.get("positive")
+    if not (
+        isinstance(names, list)
+        and len(names) >= 2
+        and all(isinstance(name, str) for name in names)
+        and len(set(names)) == len(names)
+        and (order is None or (isinstance(order, list) and set(map(str, order)) == set(names)))
+        and (positive is None or positive in names)
+        and isinstance(facts.get("grouped", False), bool)
+    ):
+        raise Refusal(
+            f"{path}: damaged: found {facts!r:.80}, expected two or more different names under labels, all "
+            "of them under order or null, one under positive or null; remove it and run `dvc repro`"
+        )
+    return facts
 
 
 def sha256(path: Path) -> str:

@@ -8,9 +8,13 @@ gets the prior, the label frequencies of training, and a long one its own logits
 is less certain than one of a hundred. The contributions of words and n-grams and the bias sum to the logits.
 """
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -22,6 +26,7 @@ from stages.lib.params import Section
 from stages.lib.reviews import Documents, logits_for
 from stages.lib.word_model import Keep, Pool, WordModel
 
+CHECKSUM = ',"sha256":"'  # precedes the checksum, which is the last key of the metadata
 UNKNOWN_EVIDENCE = 0.2  # of an unknown word, which is known by its letters only; that of a known word is 1
 
 
@@ -29,6 +34,7 @@ class ModelConfig(Section):
     """What scoring needs to know beside the weights."""
 
     vocabulary: str  # SHA-256 of data/vocabulary.parquet
+    tokeniser: str | None = None  # SHA-256 of data/tokeniser.json; models of earlier versions have none
     labels: list[str]
     width: int | None  # tokens that a review is cut to
     keep: Keep  # part of a longer review that is kept
@@ -88,27 +94,49 @@ class Model:
         if self.ngrams is not None:
             arrays |= {f"ngrams.{name}": array for name, array in self.ngrams.arrays().items()}
         with atomic(path) as temporary:
-            save_file(arrays, temporary, {"model": self.config.model_dump_json()})
+            save_file(arrays, temporary, {"model": with_checksum(self.config.model_dump_json(), arrays)})
 
     @classmethod
     def load(cls, path: Path) -> "Model":
-        """Reads data/ensemble.safetensors. Raises Refusal if the file is something else."""
+        """Reads data/ensemble.safetensors. Raises Refusal if the file is damaged or something else."""
         try:
             with safe_open(path, "np") as file:
-                config = ModelConfig.model_validate_json((file.metadata() or {})["model"])
-                names = list(file.keys())
-                parts = {
-                    part: {n.partition(".")[2]: file.get_tensor(n) for n in names if n.startswith(f"{part}.")}
-                    for part in ("words", "ngrams")
-                }
-            if sum(map(len, parts.values())) != len(names) or bool(parts["ngrams"]) != bool(config.ngrams):
-                raise ValueError(f"found the arrays {', '.join(names)}")
+                text = (file.metadata() or {})["model"]
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            described, checksum, _ = text.partition(CHECKSUM)
+            if checksum:  # models of earlier versions have none
+                described += "}"
+                if with_checksum(described, arrays) != text:
+                    raise Refusal(f"{path}: damaged; run `python -m tools.verify --repair`")
+            config = ModelConfig.model_validate_json(described)
+            parts: dict[str, dict[str, NDArray[Any]]] = {"words": {}, "ngrams": {}}
+            for name, array in arrays.items():
+                part, _, key = name.partition(".")
+                parts[part][key] = array
+            if bool(parts["ngrams"]) != bool(config.ngrams):
+                raise ValueError(f"found the arrays {', '.join(arrays)}")
             words = WordModel(config.pool, parts["words"])
             if config.ngrams is None:
                 return cls(config, words)
             return cls(config, words, NGramModel.from_arrays(parts["ngrams"], config.ngrams))
-        except (SafetensorError, LookupError, TypeError, ValueError):
+        except SafetensorError:
+            raise Refusal(f"{path}: damaged, or no model; run `python -m tools.verify --repair`") from None
+        except (LookupError, TypeError, ValueError):
             raise Refusal(f"{path}: no model of this version; run `dvc repro`") from None
+
+
+def with_checksum(config: str, arrays: Mapping[str, NDArray[Any]]) -> str:
+    """A JSON object with a further, last key: the SHA-256 of its text and of all arrays.
+
+    >>> with_checksum('{"pool":"mean"}', {})[:40]
+    '{"pool":"mean","sha256":"25fed115031d149'
+    """
+    digest = hashlib.sha256(config.encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.data)
+    return f'{config.removesuffix("}")}{CHECKSUM}{digest.hexdigest()}"}}'
 
 
 def evidence(documents: Documents, shrinkage: float) -> Float64:

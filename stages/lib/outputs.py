@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from stages.lib.files import atomic
+from stages.lib.processes import dvc_has_ended
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def outputs_kept() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if stage := os.environ.get("DVC_STAGE"):
+        if (stage := os.environ.get("DVC_STAGE")) and not dvc_has_ended():
             put_back(stage)
         raise
 

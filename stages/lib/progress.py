@@ -7,6 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from stages.lib.terminal import printable
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -29,7 +31,7 @@ def progress(description: str, unit: str, total: int | None = None) -> Iterator[
     """A tqdm bar: call `update(n)`, and `set_postfix_str("loss 0.3", refresh=False)`."""
     is_terminal = sys.stderr.isatty()
     with tqdm(
-        desc=description,
+        desc=printable(description),
         total=total,
         unit=f" {unit}",
         unit_scale=True,

@@ -95,18 +95,19 @@ def _from_table(source: Source, table: Iterable[rows.Row], where: str, split: st
         # A later row of JSON may omit all columns but the text.
         if number == 1:
             rows.require(required, row, where)
-        rows.require(required[:1], row, f"{where}, review {number}")
-        text = row[columns.text]
+        here = f"{where}, review {number}"
+        rows.require(required[:1], row, here)
+        text = rows.cell(row, columns.text, here)
 
-        def cell(column: str | None, row: rows.Row = row) -> str | None:
-            return rows.text_of(row.get(column)) if column else None
+        def cell(column: str | None, row: rows.Row = row, here: str = here) -> str | None:
+            return rows.text_of(rows.cell(row, column, here)) if column else None
 
         stated, name = cell(columns.split), cell(columns.id)
         yield Review(
             id=f"{split}/{name or number}" if split else name or str(number),
             text="" if text is None else str(text),
             label=cell(columns.label),
-            split=split or (known_split(stated, source, f"{where}, review {number}") if stated else None),
+            split=split or (known_split(stated, source, here) if stated else None),
             group=cell(columns.group),
             split_by=cell(columns.split_by),
         )

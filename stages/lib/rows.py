@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from itertools import chain, islice
 from typing import IO, NamedTuple
 
@@ -22,6 +23,16 @@ from stages.lib.text import readable
 Row = dict[str, object]
 
 TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
+BINARY = (
+    pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view
+)  # fmt: skip
+# Of a time in nanoseconds: what Python's str(datetime) leaves out.
+ZERO_FRACTION = re.compile(r"\.0+$|(?<=\.\d{6})000$")
+NESTED: dict[type, str] = {  # kinds of values that no cell with text may have
+    bytes: "bytes that are not UTF-8",
+    list: "a list",
+    dict: "an object",
+}
 PEEKED = 2000  # lines of a .tsv that are looked at to tell whether its cells are in quotation marks
 
 
@@ -81,6 +92,17 @@ def require(columns: Sequence[str], row: Mapping[str, object], where: str) -> No
             raise Refusal(f"{where}: no column {column!r}{nearest(column, list(row), shown=repr)}")
 
 
+def cell(row: Mapping[str, object], column: str, where: str) -> object:
+    """The value of a cell. Raises Refusal if it is a list, an object or bytes, which have no plain text."""
+    value = row.get(column)
+    if (kind := NESTED.get(type(value))) is not None:
+        raise Refusal(
+            f"{where}: column {column!r} has {kind} ({value!r:.40}); expected text or a number: name another "
+            "column in source.yaml, or convert this one"
+        )
+    return value
+
+
 def text_of(value: object) -> str | None:
     """A label, split or id as text: 1, 1.0 and "1" are equal; an empty cell is None.
 
@@ -89,6 +111,8 @@ def text_of(value: object) -> str | None:
     """
     if value is None or value != value:
         return None
+    if isinstance(value, Decimal) and value.is_finite():
+        value = format(value.normalize(), "f")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return readable(str(value)).strip() or None
@@ -205,9 +229,51 @@ def _jsonl(lines: Iterator[str], where: str) -> Iterator[Row]:
         raise Refusal(f"{where}: the file is empty; expected one JSON object per line")
 
 
-def _parquet(file: IO[bytes], where: str) -> Iterator[Row]:
+@contextmanager
+def whole_parquet(where: str) -> Iterator[None]:
+    """Raises Refusal if reading inside the block fails because a parquet file is damaged or unsupported."""
     try:
+        yield
+    except (pa.ArrowException, ValueError, OverflowError, OSError, KeyError, IndexError) as error:
+        raise Refusal(
+            f"{where}: not a parquet file, damaged, or with types that cannot be read: {error!s:.200}; "
+            "write it again, with text and numbers only"
+        ) from None
+
+
+def _parquet(file: IO[bytes], where: str) -> Iterator[Row]:
+    with whole_parquet(where):
         for batch in pq.ParquetFile(file).iter_batches(1024):
-            yield from batch.to_pylist()
-    except pa.ArrowInvalid as error:
-        raise Refusal(f"{where}: not a parquet file: {error}") from None
+            names = batch.schema.names
+            if repeated := [name for n, name in enumerate(names) if name in names[:n]]:
+                raise Refusal(f"{where}: column {repeated[0]!r} occurs twice; rename one")
+            columns = [_values(column) for column in batch.columns]
+            yield from (dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True))
+
+
+def _values(column: pa.Array) -> list[object]:
+    """The values of a parquet column in the types that the other formats have, as far as it can be done.
+
+    Binary text is decoded, and a number of 32 bits is the one that it is written as: 0.1.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = column.type
+    if any(is_kind(kind) for is_kind in BINARY):
+        return [_decoded_or_bytes(value) for value in column.to_pylist()]
+    if pa.types.is_float32(kind):
+        column = column.cast(pa.string()).cast(pa.float64())
+    try:
+        values: list[object] = column.to_pylist()
+    except (ValueError, OverflowError):  # nanoseconds, and years after 9999
+        if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_time(kind)):
+            raise
+        values = [value and ZERO_FRACTION.sub("", value) for value in column.cast(pa.string()).to_pylist()]
+    return values
+
+
+def _decoded_or_bytes(value: bytes | None) -> str | bytes | None:
+    try:
+        return value if value is None else value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value

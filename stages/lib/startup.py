@@ -28,6 +28,8 @@ def configure() -> None:
         os.environ["OPENBLAS_CORETYPE"] = "Haswell"
         # numpy's exp, log and power round differently with AVX-512.
         os.environ["NPY_DISABLE_CPU_FEATURES"] = "X86_V4 AVX512_ICL AVX512_SPR"
+    # MKL multiplies torch's matrices; each of its modes of "reproducibility" rounds differently.
+    os.environ.pop("MKL_CBWR", None)
     # OpenBLAS uses all cores even for sums, so their order would depend on the number of cores.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     # OpenMP threads spin while they wait by default, which slows training severalfold on a busy machine.

@@ -1,14 +1,31 @@
 """The reviews of a corpus in a temporary database on disk: sorted, counted and compared in little memory."""
 
+import os
 import sqlite3
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from stages import SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
+from stages.lib.command import Refusal
 from stages.lib.tables import BATCH, batch_of
+
+
+@contextmanager
+def disk_checked() -> Iterator[None]:
+    """Raises Refusal if the database inside the block cannot be written: its folder is full or missing."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        folder = os.environ.get("SQLITE_TMPDIR") or tempfile.gettempdir()
+        raise Refusal(
+            f"the temporary database in {folder}: {error}; it takes as much space as the corpus: free some, "
+            "or set TMPDIR to a folder on another disk"
+        ) from None
 
 
 class Row(NamedTuple):

@@ -46,13 +46,27 @@ def read_batches(
     """
     with open_table(path, numbered) as file:
         for group in range(file.num_row_groups):
-            table = file.read_row_group(group, columns=list(columns))
-            yield from table.combine_chunks().to_batches()
+            with whole_table(path):
+                table = file.read_row_group(group, columns=list(columns))
+                table.validate(full=True)  # text that is not UTF-8 would fail later, without the file's name
+                batches = table.combine_chunks().to_batches()
+            yield from batches
+
+
+@contextmanager
+def whole_table(path: Path) -> Iterator[None]:
+    """Raises Refusal if reading inside the block fails because a parquet file of the pipeline is damaged."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, ValueError, OSError, KeyError) as error:  # KeyError: a column is missing
+        raise Refusal(
+            f"{path}: not a parquet file, or damaged ({error!s:.200}); remove it and run `dvc repro`"
+        ) from None
 
 
 def open_table(path: Path, numbered: Sequence[str] = ()) -> pq.ParquetFile:
     """An open parquet file. Raises Refusal if `path` is none."""
-    try:
+    with whole_table(path):
         return pq.ParquetFile(path, read_dictionary=list(numbered), pre_buffer=False)
-    except pa.ArrowInvalid as error:
-        raise Refusal(f"{path}: not a parquet file ({error})") from None

@@ -20,6 +20,7 @@ from stages.lib.files import atomic
 
 BLOCK = 1 << 22  # bytes read at a time
 MAX_LINE = 1 << 20  # bytes; ten thousand numbers take a quarter of it
+MAX_DIGITS = 15  # of a number of words
 CHUNK = 10_000  # words written at a time
 
 Entry = tuple[str, bytes, Float32]  # the place in the file, the word, its vector (D,)
@@ -96,6 +97,11 @@ def recognise(file: IO[bytes], path: Path, dim: int) -> Header:
     line, _, rest = head[skipped:].partition(b"\n")
     cells = line.split()
     if len(cells) == 2 and all(map(bytes.isdigit, cells)):
+        if max(map(len, cells)) > MAX_DIGITS:
+            raise Refusal(
+                f"{path}, line 1: found a number of {max(map(len, cells)):,} digits, expected the numbers of "
+                "words and dimensions; the file is damaged, download it again"
+            )
         words, dimensions = map(int, cells)
         _refuse_other_dimensions(path, dimensions, dim)
         return Header(_looks_binary(rest, dim), words, skipped + len(line) + 1)

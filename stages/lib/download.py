@@ -1,0 +1,87 @@
+"""A download that ends: with the whole file, or with an error once the server stalls or drips."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, Queue
+from typing import NamedTuple
+
+CHUNK = 1 << 13  # bytes: one arrives every few seconds even at the lowest speed that is allowed
+
+
+class Limits(NamedTuple):
+    """How slow a server may be."""
+
+    connect: float = 15  # seconds until it accepts the connection
+    window: float = 60  # seconds in which it must send ...
+    bytes_per_second: int = 1024  # ... at least so much on average, headers excepted
+
+
+PATIENT = Limits()
+
+
+class Stalled(OSError):
+    """The server sends too slowly or nothing at all."""
+
+
+def fetch(url: str, path: Path, update: Callable[[int], object], limits: Limits = PATIENT) -> None:
+    """Writes the file at a URL to `path`; calls `update` with the number of bytes of each chunk.
+
+    Raises Stalled, or an exception of requests if the server cannot be reached or has no such file.
+    """
+    with path.open("wb") as file:
+        for chunk in _in_time(_chunks(url, limits), limits):
+            file.write(chunk)
+            update(len(chunk))
+
+
+def _chunks(url: str, limits: Limits) -> Iterator[bytes]:
+    import requests  # imported here because it costs 0.1 s, and most runs download nothing
+
+    with requests.get(url, stream=True, timeout=(limits.connect, limits.window)) as response:
+        response.raise_for_status()
+        yield from response.iter_content(CHUNK)
+
+
+def _in_time(chunks: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
+    """The chunks, unless a window of time brings fewer bytes than it must.
+
+    A time-out of the socket begins anew with each byte. So a thread reads, and this one looks at the clock;
+    the thread is a daemon, which does not keep the process alive.
+    """
+    queue: Queue[bytes | Exception | None] = Queue(maxsize=64)
+    stopped = threading.Event()
+
+    def work() -> None:
+        end: Exception | None = None
+        try:
+            for chunk in chunks:
+                queue.put(chunk)
+                if stopped.is_set():
+                    return
+        except Exception as error:  # raised again in the thread that waits
+            end = error
+        queue.put(end)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        begin, received = time.monotonic(), 0
+        while True:
+            left = begin + limits.window - time.monotonic()
+            item: bytes | Exception | None = b""
+            with suppress(Empty):
+                item = queue.get(timeout=max(left, 0.001))
+            if item is None:
+                return
+            if isinstance(item, Exception):
+                raise item
+            received += len(item)
+            yield item
+            if time.monotonic() - begin >= limits.window:
+                if received < limits.window * limits.bytes_per_second:
+                    raise Stalled(f"{received:,} bytes in {limits.window:g} s")
+                begin, received = time.monotonic(), 0
+    finally:
+        stopped.set()
