@@ -73,7 +73,9 @@ def hostile_run(folder: Path) -> Path:
         pq.write_table(changed, path)
 
     prepare(folder, reviews(), CORPUS, report={"mistakes": 5, "uncertain": 3, "pairs": 1})
-    run_stages(folder, {"tokens": alter})
+    with pytest.MonkeyPatch.context() as patch:  # check refuses such a name; the pages do not rely on that
+        patch.setattr("stages.check.is_corpus_name", lambda name: True)
+        run_stages(folder, {"tokens": alter})
     return folder
 
 
