@@ -77,7 +77,10 @@ def test_any_flipped_bit_is_noticed_and_the_file_is_set_aside(
         assert (tmp_path / "state.safetensors.damaged").read_bytes() == damaged
         assert not path.exists()
         message = capsys.readouterr().err
-        assert message == f"{path}: damaged, renamed to {path.name}.damaged; training starts anew\n"
+        assert (
+            message
+            == f"{path}: damaged, renamed to {path.name}.damaged; training starts from the beginning\n"
+        )
 
 
 def test_different_trainings_run_side_by_side(work_folder: Path) -> None:

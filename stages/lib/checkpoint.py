@@ -53,7 +53,10 @@ class Checkpoint:
             return None
         except (SafetensorError, KeyError, ValueError):
             aside = self.path.replace(self.path.with_name(f"{self.path.name}.damaged"))
-            print(f"{self.path}: damaged, renamed to {aside.name}; training starts anew", file=sys.stderr)
+            print(
+                f"{self.path}: damaged, renamed to {aside.name}; training starts from the beginning",
+                file=sys.stderr,
+            )
             return None
 
     def due(self) -> bool:

@@ -48,7 +48,7 @@ def _chunks(url: str, limits: Limits) -> Iterator[bytes]:
 def _in_time(chunks: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
     """The chunks, unless a window of time brings fewer bytes than it must.
 
-    A time-out of the socket begins anew with each byte. So a thread reads, and this one looks at the clock;
+    The time-out of a socket starts again with each byte. So a thread reads, and this one looks at the clock;
     the thread is a daemon, which does not keep the process alive.
     """
     queue: Queue[bytes | Exception | None] = Queue(maxsize=64)

@@ -1,8 +1,8 @@
 """A picture of words on two axes, coloured by the label that they are evidence for.
 
 Each word has a colour and a marker, so that the picture can be read in grey. Blue and orange, and the
-qualitative colours (after Okabe and Ito 2008), are told apart by colour-blind readers, and are dark enough
-for text on white.
+qualitative colours (after Okabe and Ito 2008), can be distinguished by colour-blind readers, and are dark
+enough for text on white.
 
 The picture is the same whatever matplotlibrc and fonts a machine has: it uses matplotlib's defaults and the
 font that comes with matplotlib.

@@ -290,7 +290,7 @@ class Explorer extends Plot {
     if (state.camera && this.ratio) this.setCamera(state.camera);
   }
 
-  // The picture as a file. The frame is drawn anew, because a WebGL canvas is empty once it has been shown.
+  // The picture as a file. The frame is drawn again, because a WebGL canvas is empty once it has been shown.
   async savePicture() {
     this.drawNow();
     download(await pngOf(this.part("points"), this.part("overlay")), "words.png");

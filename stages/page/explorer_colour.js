@@ -1,6 +1,6 @@
 // The colours of the points, and the legend that explains them.
 
-// Eight colours that colour-blind readers can tell apart, after Okabe and Ito (2008), without black.
+// Eight colours that colour-blind readers can distinguish, after Okabe and Ito (2008), without black.
 const QUALITATIVE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b3a300", "#8a7fd6"];
 
 const SHADES = 200; // of a scale from the lowest to the highest value

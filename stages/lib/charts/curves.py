@@ -13,7 +13,7 @@ from markupsafe import Markup
 from stages.lib.charts.svg import Plot, chart, element, legend, shortened
 
 NAME = 26  # characters of a label in a chart
-DISTINCT = 5  # lines that are told apart by dashes; of more, only the lowest are
+DISTINCT = 5  # lines that differ in their dashes; of more, only the lowest have names
 LOWEST = 3
 GOOD = 0.65  # mean area from which curves of precision and recall leave the lower left corner free
 EDGE = 0.95  # share answered from which a name is to the left of its point
