@@ -28,7 +28,7 @@ from stages import UNK
 from stages.lib.arrays import Float32, Float64, Int64
 from stages.lib.clusters import central, cluster_means, nearest_mean
 from stages.lib.command import Refusal, run
-from stages.lib.files import atomic, read_json, rounded, write_json
+from stages.lib.files import atomic, read_json, rounded, write_json, write_text
 from stages.lib.model import Model
 from stages.lib.neighbours import NEIGHBOURS, SAMPLE, evenly_spaced, overlap, trustworthiness, unit_rows
 from stages.lib.page.assemble import assemble
@@ -51,7 +51,7 @@ class Params(Section):
     words: int = Field(ge=1, le=1_000_000)  # most frequent words in the page
     # Dimensions of the vectors in the page, for a smaller page of more words; null: all of them.
     dims: int | None = Field(ge=1)
-    clusters: int = Field(ge=1, le=255)  # by k-means, to colour the words by; more are harder to tell apart
+    clusters: int = Field(ge=1, le=255)  # by k-means, to colour the words by; more are harder to distinguish
 
 
 def word_weights(model: Model, rows: int) -> Float64:
@@ -157,8 +157,7 @@ def main(
     with atomic(explorer) as temporary:
         temporary.write_bytes(save(arrays))
     html = assemble("explorer_page.jinja", {"corpus": corpus}, SCRIPTS, STYLES, {"space": pack(arrays)})
-    with atomic(page) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_text(page, html)
     write_json(metrics, {**facts, "clusters": space.clusters, "page_bytes": page.stat().st_size})
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from stages.lib.command import Refusal
-from stages.lib.page.pack import unpack
+from stages.lib.page.pack import unpack, unpack_strings
 from stages.lib.page.space import Space
 from tests.browser import OpenPage, Page, serious_violations
 from tests.conftest import ROOT
@@ -211,9 +211,9 @@ def test_one_run_on_each_side(run_explore: Explore, tmp_path: Path) -> None:
     assert table["distance"].argmax() == MOVED
     assert "seeds" not in table
     a, b = (data_of(html, f"space-{side}") for side in "ab")
-    assert explore.strings(b, "words")[-1] == HOSTILE
-    assert '"trustworthiness"' not in explore.strings(a, "facts")[0]
-    assert '"words": 60' in explore.strings(a, "facts")[0]
+    assert unpack_strings(b, "words")[-1] == HOSTILE
+    assert '"trustworthiness"' not in unpack_strings(a, "facts")[0]
+    assert '"words": 60' in unpack_strings(a, "facts")[0]
 
 
 def test_several_runs_on_each_side(run_explore: Explore, tmp_path: Path) -> None:

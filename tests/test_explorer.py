@@ -15,10 +15,9 @@ from safetensors.numpy import load_file, save_file
 from stages import explorer
 from stages.explorer import SCRIPTS, STYLES, clusters_of, word_weights
 from stages.lib.files import read_json, write_json
-from stages.lib.page.pack import unpack
+from stages.lib.page.pack import unpack, unpack_strings
 from stages.lib.word_model import WordModel
 from tests.conftest import ROOT, refused
-from tests.test_page_pack import strings_of
 from tests.test_pipeline import files_of
 from tests.toys import toy_model
 
@@ -67,8 +66,8 @@ def test_the_page_carries_the_arrays_of_the_data_file(
     assert set(arrays) == set(in_page)
     for name, array in arrays.items():
         np.testing.assert_array_equal(array, in_page[name])
-    assert strings_of(arrays, "words") == WORDS
-    assert strings_of(arrays, "labels") == ["neg", "pos"]
+    assert unpack_strings(arrays, "words") == WORDS
+    assert unpack_strings(arrays, "labels") == ["neg", "pos"]
     assert arrays["count"].tolist() == [4, 3, 2, 1]
     weights = arrays["weights"] * arrays["weights_scale"]
     assert weights.T.tolist() == [pytest.approx([0, 2, -3, 1], abs=1e-4)]
@@ -85,7 +84,7 @@ def test_only_the_most_frequent_words_are_in_the_page(
     paths = write_inputs(tmp_path)
     explorer.main(write_params(explorer={"words": 2}), *paths)
     arrays = load_file(paths[-3])
-    assert strings_of(arrays, "words") == ["film", "good"]
+    assert unpack_strings(arrays, "words") == ["film", "good"]
     per_word = ("count", "vectors", "scale", "coords", "weights", "cluster")
     assert {len(arrays[name]) for name in per_word} == {2}
 
@@ -130,8 +129,8 @@ def test_tiny_vocabularies_and_more_labels_work(
     assert arrays["weights"].shape == (len(words), 1 if len(labels) == 2 else len(labels))
     assert arrays["coords"].shape == (len(words), 2)
     assert arrays["vectors"].shape == (len(words), choice.get("dims", 2))
-    assert 1 <= len(strings_of(arrays, "clusters")) <= len(words)
-    assert arrays["cluster"].max() < len(strings_of(arrays, "clusters"))
+    assert 1 <= len(unpack_strings(arrays, "clusters")) <= len(words)
+    assert arrays["cluster"].max() < len(unpack_strings(arrays, "clusters"))
 
 
 @pytest.mark.parametrize("pool", ["max", "mean_max", "sum"])
@@ -157,8 +156,8 @@ def test_strange_words_labels_and_names_are_kept_as_text(
     assert "<b>" not in html
     assert len(html) < 1_000_000
     arrays = read_page(paths[-1])
-    assert strings_of(arrays, "words") == [*words[:2], "x" * 100 + "…", *words[3:]]
-    assert strings_of(arrays, "labels") == ["</script>", "\0"]
+    assert unpack_strings(arrays, "words") == [*words[:2], "x" * 100 + "…", *words[3:]]
+    assert unpack_strings(arrays, "labels") == ["</script>", "\0"]
 
 
 def test_fewer_dimensions_make_a_smaller_page_and_the_loss_is_stated(
@@ -170,7 +169,7 @@ def test_fewer_dimensions_make_a_smaller_page_and_the_loss_is_stated(
         paths = write_inputs(tmp_path, words, dim=30)
         explorer.main(write_params(explorer={"dims": dims}), *paths)
         results[dims] = read_json(paths[-2])
-        assert json.loads(strings_of(load_file(paths[-3]), "facts")[0]).items() >= {
+        assert json.loads(unpack_strings(load_file(paths[-3]), "facts")[0]).items() >= {
             "corpus": "sample", "overlap": results[dims]["overlap"], "vector_dims": dims or 30,
             "embedding_dims": 30, "words": 300, "words_of_vocabulary": 300,
         }.items()  # fmt: skip

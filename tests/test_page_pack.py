@@ -11,14 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.lib.page.pack import pack, pack_strings, unpack
+from stages.lib.page.pack import pack, pack_strings, unpack, unpack_strings
 from tests.conftest import ROOT
-
-
-def strings_of(arrays: dict[str, np.ndarray], name: str) -> list[str]:
-    """What stages/page/unpack.js reads."""
-    text, ends = arrays[name].tobytes(), arrays[f"{name}_ends"].tolist()
-    return [text[start:end].decode() for start, end in zip([0, *ends], ends, strict=False)]
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint32, np.float32])
@@ -34,7 +28,7 @@ def test_arrays_keep_type_shape_and_values(dtype: type, shape: tuple[int, ...]) 
 def test_the_text_has_no_character_that_html_gives_a_meaning() -> None:
     text = pack(pack_strings(["</script>", "<!--", "&amp;", '"'], "words"))
     assert not set(text) & set("<>&\"' \n")
-    assert strings_of(unpack(text), "words") == ["</script>", "<!--", "&amp;", '"']
+    assert unpack_strings(unpack(text), "words") == ["</script>", "<!--", "&amp;", '"']
 
 
 def test_any_gzip_reads_it_and_it_has_no_clock() -> None:
@@ -61,10 +55,10 @@ def test_two_processes_make_the_same_text_whatever_the_order_of_hashes() -> None
 @given(st.lists(st.text(max_size=5), max_size=5))
 @settings(deadline=None)
 def test_strings_are_read_back(strings: list[str]) -> None:
-    assert strings_of(pack_strings(strings, "words"), "words") == strings
+    assert unpack_strings(pack_strings(strings, "words"), "words") == strings
 
 
 def test_strange_strings_are_read_back() -> None:
     strings = ["", "a\0b", "\u202eright to left", "👨‍👩‍👧", "\ufeffmark", "x" * 1_000_000]
-    assert strings_of(unpack(pack(pack_strings(strings, "words"))), "words") == strings
-    assert strings_of(pack_strings(["a\ud800b"], "words"), "words") == ["a?b"]
+    assert unpack_strings(unpack(pack(pack_strings(strings, "words"))), "words") == strings
+    assert unpack_strings(pack_strings(["a\ud800b"], "words"), "words") == ["a?b"]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.lib.neighbours import unit_rows
+from stages.lib.page.pack import unpack_strings
 from stages.lib.page.space import SHOWN, Space, by_column, by_row, shortened, top_directions
-from tests.test_page_pack import strings_of
 
 
 def space(words: list[str], **choices: object) -> Space:
@@ -35,8 +35,8 @@ def test_values_are_those_of_the_integers_and_scales() -> None:
     np.testing.assert_allclose(arrays["coords"] * arrays["coords_scale"], original.coords, atol=1e-4)
     np.testing.assert_allclose(arrays["weights"] * arrays["weights_scale"], original.weights, atol=1e-4)
     assert arrays["explained"].tolist() == pytest.approx([0.4, 0.2, 0.1])
-    assert strings_of(arrays, "labels") == ["no", "yes"]
-    assert json.loads(strings_of(arrays, "facts")[0]) == {"corpus": "x", "overlap": None}
+    assert unpack_strings(arrays, "labels") == ["no", "yes"]
+    assert json.loads(unpack_strings(arrays, "facts")[0]) == {"corpus": "x", "overlap": None}
 
 
 @given(st.integers(0, 99), st.floats(-44, 37))
@@ -90,7 +90,7 @@ def test_negated_axes_do_not_change_the_sign() -> None:
 def test_long_words_and_labels_are_cut() -> None:
     words = ["x" * 1_000_000, "👩" * (SHOWN + 1), "y" * SHOWN, "a\0b", "\u202ec"]
     arrays = space(words, labels=["l" * 1000, "m"]).arrays({})
-    shown = strings_of(arrays, "words")
+    shown = unpack_strings(arrays, "words")
     assert shown == ["x" * SHOWN + "…", "👩" * SHOWN + "…", *words[2:]]
-    assert strings_of(arrays, "labels") == ["l" * SHOWN + "…", "m"]
+    assert unpack_strings(arrays, "labels") == ["l" * SHOWN + "…", "m"]
     assert shortened("", 3) == ""

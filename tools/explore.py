@@ -18,7 +18,7 @@ plots show the first run of each side.
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,10 +27,10 @@ from safetensors.numpy import load_file
 
 from stages.lib.arrays import Float64, Int64
 from stages.lib.command import Refusal, exit_on_refusal
-from stages.lib.files import atomic
+from stages.lib.files import write_text
 from stages.lib.neighbours import NEIGHBOURS, unit_rows
 from stages.lib.page.assemble import assemble
-from stages.lib.page.pack import pack, pack_strings
+from stages.lib.page.pack import pack, pack_strings, unpack_strings
 from stages.lib.page.parts import BASE, EXPLORER
 from stages.lib.page.space import by_column
 from stages.lib.terminal import printable
@@ -66,20 +66,10 @@ class RunWords(NamedTuple):
         return coords
 
 
-def strings(arrays: Mapping[str, Any], name: str) -> list[str]:
-    """The strings that `pack_strings` packed.
-
-    >>> strings(pack_strings(["a", "", "bc"], "words"), "words")
-    ['a', '', 'bc']
-    """
-    content, ends = arrays[name].tobytes(), arrays[f"{name}_ends"].tolist()
-    return [content[start:end].decode("utf-8") for start, end in zip([0, *ends], ends, strict=False)]
-
-
 def read(path: Path, count: int) -> RunWords:
     """The `count` most frequent words of a run."""
     arrays = load_file(path)
-    names = strings(arrays, "words")[:count]
+    names = unpack_strings(arrays, "words")[:count]
     rows = {
         name: arrays[name][:count] for name in ("count", "vectors", "scale", "coords", "weights", "cluster")
     }
@@ -122,7 +112,7 @@ def aligned(a: RunWords, b: RunWords, rows: Sequence[Int64]) -> Arrays:
 
 def with_facts(run: RunWords, arrays: Arrays, name: str) -> Arrays:
     """Arrays whose facts hold for the words in the page."""
-    facts: dict[str, Any] = json.loads(strings(run.arrays, "facts")[0])
+    facts: dict[str, Any] = json.loads(unpack_strings(run.arrays, "facts")[0])
     kept = {key: value for key, value in facts.items() if key not in OWN_FACTS}
     kept |= {"words": len(run.words), "run": name}
     return {**arrays, **pack_strings([json.dumps(kept, sort_keys=True)], "facts")}
@@ -226,8 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_seeds(side, EXPLORER_DATA)
     runs = [read(revision.file(EXPLORER_DATA), options.words) for side in sides for revision in side]
     html, lines = page(runs, sides)
-    with atomic(options.output) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_text(options.output, html)
     print("\n".join(map(printable, [*lines, f"Page: {options.output}"])))
 
 

@@ -46,3 +46,13 @@ def pack_strings(strings: Sequence[str], name: str) -> dict[str, Any]:
     encoded = [string.encode("utf-8", "replace") for string in strings]
     ends: UInt32 = np.cumsum([0, *map(len, encoded)])[1:].astype(np.uint32)
     return {name: np.frombuffer(b"".join(encoded), np.uint8), f"{name}_ends": ends}
+
+
+def unpack_strings(arrays: Mapping[str, Any], name: str) -> list[str]:
+    """The strings that `pack_strings` made into arrays.
+
+    >>> unpack_strings(pack_strings(["a", "", "bc"], "words"), "words")
+    ['a', '', 'bc']
+    """
+    text, ends = arrays[name].tobytes(), arrays[f"{name}_ends"].tolist()
+    return [text[start:end].decode("utf-8") for start, end in zip([0, *ends], ends, strict=False)]

@@ -14,6 +14,7 @@ from stages import UNK_TOKEN
 from stages.lib.arrays import Float64, Int64
 from stages.lib.charts.words import Word
 from stages.lib.model import Model
+from stages.lib.page.pack import unpack_strings
 
 MAP_WORDS = 250  # points of the map
 COUNT_POWER = 0.25  # a word of the map is chosen by |weight| * count ** COUNT_POWER: frequent and decisive
@@ -42,23 +43,12 @@ class Lexicon(NamedTuple):
     def of_space(cls, space: Mapping[str, Any]) -> "Lexicon":
         """The lexicon in the arrays that `stages.lib.page.space` describes."""
         return cls(
-            strings(space, "words"),
+            unpack_strings(space, "words"),
             space["count"].astype(np.int64),
             space["weights"] * space["weights_scale"].astype(np.float64),
             space["coords"] * space["coords_scale"].astype(np.float64),
             space["explained"].astype(np.float64),
         )
-
-
-def strings(arrays: Mapping[str, Any], name: str) -> list[str]:
-    """The strings that `stages.lib.page.pack.pack_strings` wrote.
-
-    >>> text = {"words": np.frombuffer(b"abc", np.uint8), "words_ends": np.array([1, 3])}
-    >>> strings(text, "words")
-    ['a', 'bc']
-    """
-    text, ends = arrays[name].tobytes(), arrays[f"{name}_ends"].tolist()
-    return [text[start:end].decode("utf-8") for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def towards(weights: Float64, label: int, labels: int) -> Float64:
