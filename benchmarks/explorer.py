@@ -14,7 +14,6 @@ Chromium, which draws WebGL on the processor: with a graphics card frames are fa
 """
 
 import argparse
-import shutil
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
@@ -36,11 +35,9 @@ from stages.lib.markdown import table
 from stages.lib.model import Model, ModelConfig
 from stages.lib.word_model import WordModel
 from stages.projection import axis_names, principal_components
+from tools.screenshots import ARGUMENTS, executable
 
 DIM, CENTRES, COMPONENTS = 100, 200, 10
-# As tests/browser.py starts it: the sandbox does not start for root, and WebGL runs in software.
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ARGUMENTS = ["--no-sandbox", "--no-first-run", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 LETTERS = "etaoinshrdlcumwfgypbvkjxqz"
 INPUTS = ("vocabulary", "embeddings", "projection", "ensemble")
 
@@ -167,7 +164,7 @@ def write_inputs(folder: Path, case: Case) -> list[str | Path]:
 @contextmanager
 def browser() -> Iterator[Any]:
     """Headless Chromium, or None with a line on standard error if it or Playwright is missing."""
-    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    path = executable()
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:

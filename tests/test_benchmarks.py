@@ -260,7 +260,7 @@ def test_the_explorer_benchmark_prints_its_table(
     if chromium:
         executable()
     else:
-        monkeypatch.setattr(explorer, "CHROMIUM", ())
+        monkeypatch.setattr(explorer, "executable", lambda: None)
     explorer.main(["--words", "80", "--dims", "5", "--times", "1", "--frames", "2"])
     printed = capsys.readouterr().out
     number = r" +[\d.]+ \|"
