@@ -584,6 +584,7 @@ def test_changed_parameters_are_marked(tmp_path: Path, write_params: Callable[..
 def test_the_page_says_how_to_make_it_again(tmp_path: Path, write_params: Callable[..., Path]) -> None:
     paths = write_inputs(tmp_path, ["bad", "good"], "film", "text")
     text = text_of(section(page(paths, write_params()), "again"))
+    assert 'python -m tools.reproduce "$REV"' in text
     assert 'git checkout "$REV" && make repro' in text
     assert "licence not stated in source.yaml" in text
     assert f"sha256:{sha256(tmp_path / 'corpus/reviews.csv')}" in text

@@ -186,6 +186,10 @@ def test_the_summary_has_the_result_and_the_picture() -> None:
     assert text.index("25.0 % (20.0 %") < text.index("50.0 % (40.0 %")  # the lowest accuracy first
 
 
+def test_the_summary_says_how_to_make_it_again() -> None:
+    assert "`python -m tools.reproduce REV` makes this again" in summary(content())
+
+
 def test_nothing_from_outside_becomes_markup_in_the_summary() -> None:
     text = summary(content())
     assert "<img" not in text

@@ -17,6 +17,10 @@ WORDS = 8  # strongest words of each label
 LABELS = 8  # that are listed
 SLICES = 5  # with the lowest accuracy
 NAME = 60  # characters of a name
+AGAIN = (
+    "`python -m tools.reproduce REV` makes this again and compares it; REV is the commit whose dvc.lock has "
+    "the MD5 of report.html."
+)
 
 
 def summary(content: Mapping[str, Any]) -> str:
@@ -34,6 +38,7 @@ def summary(content: Mapping[str, Any]) -> str:
         "![Words on the first two principal components](projection.png)",
         *strongest(entries),
         *worst_slices(content["every_slice"]),
+        AGAIN,
     ]
     return "\n\n".join(parts) + "\n"
 
