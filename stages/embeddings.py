@@ -46,7 +46,7 @@ from stages.lib.pooling import mean_pool
 from stages.lib.portable import Device, prepare
 from stages.lib.progress import progress
 from stages.lib.user_files import find_file
-from stages.lib.word2vec.settings import Word2VecParams, settings_for
+from stages.lib.word2vec.settings import Word2VecParams, schedule, settings_for
 from stages.lib.word2vec.stream import documents, generator_at, keep_probability, row_groups, subsampled
 from stages.lib.word2vec.tables import initial_table, load_pretrained
 from stages.lib.word2vec.trainer import LossCurve, require_trainable, train
@@ -72,7 +72,7 @@ class Params(Section):
     epochs: int = Field(ge=1, le=10_000)
     lr: Literal["auto"] | Annotated[float, Field(gt=0, le=10)]  # falls linearly; auto: the objective's own
     seed: int = Field(ge=0, lt=2**63)
-    threads: int = Field(ge=1, le=1024)  # workers; another number changes the order of sums
+    threads: int = Field(ge=1, le=1024)  # workers, or fewer if the text is too short for so many
     device: Device
 
 
@@ -273,7 +273,9 @@ def main(
         with atomic(embeddings) as temporary:
             save_file(tensors, temporary)
     total = int(counts.sum())
-    write_json(facts, {"parameters": choices.model_dump(), "counts": counts.tolist(), "tokens": total})
+    workers = 1 if choices.engine == "textbook" else schedule(total, training, settings).workers
+    made_of = {"parameters": choices.model_dump(), "counts": counts.tolist(), "tokens": total}
+    write_json(facts, made_of | {"workers": workers})
     write_csv(curve, ["words", "loss"], losses.rows)
     results["final_loss"] = losses.rows[-1][1]
     results["mean_norm"] = vectors[1:].double().norm(dim=1).mean().item()

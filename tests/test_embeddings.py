@@ -169,6 +169,25 @@ def test_every_run_gives_the_same_bytes(fruit: Run, threads: int) -> None:
     assert fruit.bytes() == first
 
 
+@pytest.mark.parametrize("threads", [2, 3, 32])
+def test_a_short_text_is_trained_by_two_workers_and_a_line_says_so(
+    fruit: Run, threads: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = fruit(threads=2)["embeddings"]
+    capsys.readouterr()
+    assert torch.equal(fruit(threads=threads)["embeddings"], two)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "embeddings.threads" in line]
+    assert lines == (
+        []
+        if threads == 2
+        else [
+            f"embeddings.threads: found {threads}; 2 are used, since the train texts have 4,800 words in "
+            "total, and more threads would give worse vectors"
+        ]
+    )
+    assert read_json(fruit.outputs[1])["workers"] == 2
+
+
 @pytest.mark.parametrize("objective", ["skipgram", "cbow"])
 @pytest.mark.parametrize("engine", ["blocks", "textbook"])
 def test_different_vector_instructions_give_the_same_bytes(

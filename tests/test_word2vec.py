@@ -474,12 +474,59 @@ def test_a_step_has_whole_groups_and_a_round_whole_steps(
         assert plan.step % plan.noise.blocks == plan.round % plan.chunk == plan.chunk % plan.step == 0
 
 
-def test_the_cap_is_divided_among_the_workers() -> None:
+def test_the_cap_is_divided_among_two_workers_and_not_among_more() -> None:
     caps = [
         schedule(words, engine_params(threads=threads), EngineSettings()).max_row_gradients
-        for words, threads in ((10**9, 1), (10**9, 4), (1000, 1))
+        for words, threads in ((10**9, 1), (10**9, 2), (10**9, 4), (1000, 1))
     ]
-    assert caps == [16, 4, 8]
+    assert caps == [16, 8, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("words", "workers"),
+    [
+        (1000, [1, 2, 2, 2, 2, 2]),
+        (400_000, [1, 2, 3, 3, 3, 3]),
+        (16_941_541, [1, 2, 4, 8, 8, 8]),
+        (70_000_000, [1, 2, 4, 8, 16, 16]),
+        (10**9, [1, 2, 4, 8, 16, 32]),
+    ],
+)
+@both_objectives
+def test_the_number_of_workers_depends_on_text_and_threads(
+    words: int, workers: list[int], objective: Objective
+) -> None:
+    constants = settings_for(objective, "cpu")
+    plans = [
+        schedule(words, engine_params(threads=threads, objective=objective), constants)
+        for threads in (1, 2, 4, 8, 16, 32)
+    ]
+    assert [plan.workers for plan in plans] == workers
+    two = plans[1]
+    for plan in plans[
+        2:
+    ]:  # as much text between two merges as with two, and at most a thousandth of a long one
+        assert plan.workers * plan.round <= max(2 * two.round, words // (constants.block * constants.merges))
+        assert plan.workers == 2 or plan.round >= constants.shortest_round
+        assert plan._replace(workers=2, round=two.round, chunk=two.chunk) == two
+
+
+def test_a_gpu_has_one_worker() -> None:
+    plan = schedule(10**9, engine_params(threads=8, device="cuda"), settings_for("skipgram", "cuda"))
+    assert plan.workers == 1
+
+
+@both_objectives
+@pytest.mark.parametrize("threads", [1, 2, 4, 8, 16, 32])
+def test_every_number_of_workers_gives_the_same_bytes_on_every_run(
+    fruit: Run, threads: int, objective: Objective
+) -> None:
+    constants = replace(settings_for(objective, "cpu"), shortest_round=1)
+    choices = {"objective": objective, "threads": threads, "epochs": 5}
+    table, _ = fruit.engine(constants, **choices)
+    assert torch.equal(fruit.engine(constants, **choices)[0], table)
+    plan = schedule(int(fruit.counts.sum()), engine_params(**choices), constants)
+    assert plan.workers == min(threads, 8)
 
 
 @pytest.mark.parametrize("average_from", [1.0, 1e12])

@@ -35,9 +35,9 @@ SimLex-999 and analogies, on Wikipedia unless stated otherwise):
     round share is multiplied by n ** -0.5 (`char_ngram_damping`).
     Test: test_inputs_are_damped_by_their_count_in_a_step.
 
-2.  Cap (`EngineSettings.max_row_gradients`, 16): a row takes the weight of at most 16 gradients per step
-    over all workers, and on a short text of at most 8 per worker. With two threads 0.659, 0.316, 0.312
-    instead of 0.648, 0.310, 0.336 with a cap of 64. Test: test_outputs_are_capped_and_not_damped.
+2.  Cap (`EngineSettings.max_row_gradients`, 16): a row takes the weight of at most 16 gradients per step,
+    and of at most 8 per worker if there are several or the text is short. With two threads 0.659, 0.316,
+    0.312 instead of 0.648, 0.310, 0.336 with a cap of 64. Test: test_outputs_are_capped_and_not_damped.
 
 3.  Shared noise (`EngineSettings.noise`, `noise_short_text`): a group of 4 blocks shares 32 noise words with
     skip-gram and 16 with CBOW, weighted so that the expected gradient is that of K words drawn per
@@ -46,7 +46,8 @@ SimLex-999 and analogies, on Wikipedia unless stated otherwise):
     Test: test_shared_noise_has_the_expected_gradient_of_noise_per_prediction.
 
 4.  Averaging (`EngineSettings.average_from`, 16): the workers' changes of a row that occurs more often than
-    about 16 times in a round are averaged rather than added. On the full text, together with longer steps,
-    0.648, 0.310, 0.336 instead of 0.644, 0.295, 0.348.
+    about 16 times in a round are averaged rather than added. More than two workers share the rounds of two,
+    because vectors get worse with the text between two merges; `schedule` in settings limits their number.
+    On the full text, together with longer steps, 0.648, 0.310, 0.336 instead of 0.644, 0.295, 0.348.
     Test: test_changes_of_workers_are_added_for_rare_rows_and_averaged_for_frequent_rows.
 """

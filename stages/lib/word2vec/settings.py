@@ -28,11 +28,6 @@ class Word2VecParams:
     threads: int
     device: Device
 
-    @property
-    def workers(self) -> int:
-        """The number of workers: one per thread on a CPU, one on a GPU."""
-        return self.threads if self.device == "cpu" else 1
-
 
 class SharedNoise(NamedTuple):
     """Noise words that neighbouring blocks share."""
@@ -58,6 +53,8 @@ class EngineSettings:
     step_factor: int = 1  # makes steps longer on a GPU, which has room for them
     round_factor: int = 1  # makes rounds longer on a GPU, which has a single worker and merges nothing
     rounds: int = 32  # in an epoch at least, so that workers are merged often on a short text
+    shortest_round: int = 256  # blocks that a worker must have between merges; else there are fewer workers
+    merges: int = 1024  # in an epoch at least, if more than two workers have longer rounds on a long text
     noise: SharedNoise = NOISE
     noise_short_text: SharedNoise = NOISE_SHORT_TEXT
     noise_entries: int = 1 << 22  # of the table that noise words are drawn from, at least
@@ -88,6 +85,7 @@ def settings_for(objective: Objective, device: Device) -> EngineSettings:
 class Schedule(NamedTuple):
     """How a text is divided into units of work, in blocks."""
 
+    workers: int
     step: int  # S
     round: int
     chunk: int  # the steps captured as one: on a CPU a whole round, on a GPU a step
@@ -101,13 +99,23 @@ def schedule(words: int, params: Word2VecParams, settings: EngineSettings) -> Sc
     On a short text an epoch still has `settings.rounds` rounds for each worker, each block has its own
     noise words, and a row takes fewer gradients per step, because the same few words repeat all the
     time. A step consists of whole groups, a round of whole steps.
+
+    The text between two merges is that of two workers, however many share it: workers do not see what
+    the others learn in a round, so vectors get worse with the length of all their rounds. A thread
+    whose rounds would be too short for that remains unused.
     """
-    share = max(1, words // (settings.block * settings.rounds * params.workers))
+    threads = params.threads if params.device == "cpu" else 1
+    pair = min(threads, 2)
+    share = max(1, words // (settings.block * settings.rounds * pair))
     is_short = share < settings.round
     noise = settings.noise_short_text if is_short else settings.noise
+    between_merges = max(pair * min(settings.round, share), words // (settings.block * settings.merges))
+    workers = max(pair, min(threads, between_merges // settings.shortest_round))
+    if workers > 2:
+        share = min(settings.round, between_merges // workers)
     share = max(share, noise.blocks)
     step = min(settings.step * settings.step_factor, share) // noise.blocks * noise.blocks
     length = min(settings.round * settings.round_factor, share) // step * step
     chunk = length if params.device == "cpu" else step
-    divisor = max(2, params.workers) if is_short else params.workers
-    return Schedule(step, length, chunk, noise, settings.max_row_gradients / divisor)
+    divisor = 2 if is_short else pair
+    return Schedule(workers, step, length, chunk, noise, settings.max_row_gradients / divisor)

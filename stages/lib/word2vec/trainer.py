@@ -1,6 +1,7 @@
 """Trainer: the loop over all rounds, with the learning rate, the loss curve and checkpoints."""
 
 import math
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -130,6 +131,16 @@ def require_trainable(text: int, words: int, params: Word2VecParams) -> None:
     )
 
 
+def report_unused_threads(workers: int, text: int, params: Word2VecParams) -> None:
+    """Says in one line that a text of so many words is too short for `params.threads` workers."""
+    if params.device == "cpu" and workers < params.threads:
+        print(
+            f"embeddings.threads: found {params.threads}; {workers} are used, since the train texts have "
+            f"{text:,} words in total, and more threads would give worse vectors",
+            file=sys.stderr,
+        )
+
+
 def train(
     ids: Path,
     counts: Tensor,
@@ -147,11 +158,12 @@ def train(
     if saved := checkpoint.load():
         trainer.restore(*saved)
     plan = schedule(int(counts.sum()), params, settings)
+    report_unused_threads(plan.workers, int(counts.sum()), params)
     noise = noise_table(trainer.counts, params.noise_power, settings.noise_entries)
     keep = keep_probability(trainer.counts, params.subsample)
     replays = Replays()
     workers = [
-        Worker(inputs, trainer.out, noise, plan, params, settings, replays) for _ in range(params.workers)
+        Worker(inputs, trainer.out, noise, plan, params, settings, replays) for _ in range(plan.workers)
     ]
     text = rounds(ids, keep, settings.block * plan.round, params, trainer.position)
     stream = read_ahead(text, settings.read_ahead // settings.round_factor)
