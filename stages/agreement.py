@@ -24,18 +24,16 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
-from safetensors.numpy import load_file
 
 from stages import UNK
-from stages.lib.arrays import Float32, Float64
+from stages.lib.arrays import Float32, Float64, read_arrays
 from stages.lib.char_ngrams import CharNgrams, vector_of
 from stages.lib.command import Refusal, run
 from stages.lib.files import read_json, write_json
 from stages.lib.frequencies import document_frequencies, log_odds_ratios
 from stages.lib.params import Section, check, read_params
-from stages.lib.tables import batch_of, table_writer
+from stages.lib.tables import batch_of, read_table, table_writer
 from stages.lib.user_files import find_file
 from stages.lib.wordsets import measure, read_wordset
 
@@ -146,13 +144,13 @@ def main(
     require_distinct_names(choices.wordsets)
     paths = [find_file(name, wordsets, "agreement.wordsets") for name in choices.wordsets]
     judgements = {path.stem: read_wordset(path) for path in paths}
-    tables = load_file(embeddings)
+    tables = read_arrays(embeddings, "embeddings")
     training = read_json(facts)
     config = training["parameters"]["char_ngrams"]
     char_ngrams = None if config is None else check(CharNgrams, config, f"{facts}: char_ngrams")
     unknown = lookup_in(tables.get("char_ngrams"), char_ngrams)
     vectors = tables["embeddings"]
-    words: list[str] = pq.read_table(vocabulary, columns=["token"])["token"].to_pylist()
+    words: list[str] = read_table(vocabulary, columns=["token"])["token"].to_pylist()
     row_of = {word: row for row, word in enumerate(words) if row > UNK}
     listed = choices.words
     if listed == "auto":

@@ -28,14 +28,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from pydantic import Field
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from stages import PAD
-from stages.lib.arrays import Bool
+from stages.lib.arrays import Bool, read_arrays
 from stages.lib.averaging import mean_model
 from stages.lib.batches import Batches
 from stages.lib.command import Refusal, run
@@ -271,7 +271,7 @@ def main(
     curve: Path,
 ) -> None:
     choices = read_params(params, "classifier", Params)
-    vectors = load_file(embeddings)["embeddings"].clone()  # (V, D)
+    vectors = torch.from_numpy(read_arrays(embeddings, "embeddings")["embeddings"])  # (V, D)
     if choices.init == "random":
         torch.manual_seed(choices.seed)
         vectors.normal_(0, 0.1)

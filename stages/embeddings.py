@@ -29,7 +29,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-import pyarrow.parquet as pq
 import torch
 from pydantic import Field
 from safetensors.torch import save_file
@@ -45,6 +44,7 @@ from stages.lib.params import Section, read_params
 from stages.lib.pooling import mean_pool
 from stages.lib.portable import Device, prepare
 from stages.lib.progress import progress
+from stages.lib.tables import read_table
 from stages.lib.user_files import find_file
 from stages.lib.word2vec.settings import Word2VecParams, schedule, settings_for
 from stages.lib.word2vec.stream import documents, generator_at, keep_probability, row_groups, subsampled
@@ -242,7 +242,7 @@ def main(
     curve: Path,
 ) -> None:
     choices = read_params(params, "embeddings", Params)
-    rows = pq.read_table(vocabulary, columns=["token", "count"])
+    rows = read_table(vocabulary, columns=["token", "count"])
     tokens, counts = rows["token"].to_pylist(), torch.tensor(rows["count"].to_numpy())
     number = {token: row for row, token in enumerate(tokens) if row > UNK}
     prepare(choices.seed, 1, choices.device)  # every worker is one thread

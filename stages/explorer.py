@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from pydantic import Field
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from stages import UNK
-from stages.lib.arrays import Float32, Float64, Int64
+from stages.lib.arrays import Float32, Float64, Int64, read_arrays
 from stages.lib.clusters import central, cluster_means, nearest_mean
 from stages.lib.command import Refusal, run
 from stages.lib.files import atomic, read_json, rounded, write_json, write_text
@@ -37,6 +36,7 @@ from stages.lib.page.parts import BASE, EXPLORER
 from stages.lib.page.space import Space, by_row, shortened, top_directions
 from stages.lib.params import Section, read_params, read_yaml
 from stages.lib.reviews import Documents
+from stages.lib.tables import read_table
 from stages.lib.text import is_wordlike
 
 SCRIPTS = (*BASE.scripts, *EXPLORER.scripts, "explorer_page.js")
@@ -111,9 +111,9 @@ def read_space(
     choices: Params, vocabulary: Path, vectors: Float32, projection: Path, explained: Path, model: Model
 ) -> Space:
     """The most frequent words with their vectors (V, D), coordinates and weights."""
-    table = pq.read_table(vocabulary, columns=["token", "count"])[UNK + 1 :][: choices.words]
+    table = read_table(vocabulary, columns=["token", "count"])[UNK + 1 :][: choices.words]
     words: list[str] = table["token"].to_pylist()
-    points = pq.read_table(projection)[: choices.words]
+    points = read_table(projection)[: choices.words]
     axes = points.column_names[1:][:AXES]
     variances = read_json(explained)["explained"]
     cluster, clusters = clusters_of(words, vectors, choices.clusters)
@@ -143,7 +143,7 @@ def main(
 ) -> None:
     choices = read_params(params, "explorer", Params)
     corpus = read_yaml(params)["corpus"]
-    vectors = load_file(embeddings)["embeddings"][UNK + 1 :]
+    vectors = read_arrays(embeddings, "embeddings")["embeddings"][UNK + 1 :]
     total, dim = vectors.shape
     if choices.dims is not None and choices.dims > dim:
         raise Refusal(

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from stages import PAD_TOKEN, UNK, UNK_TOKEN
 from stages.lib.command import run
 from stages.lib.files import write_json
 from stages.lib.params import Section, read_params
-from stages.lib.tables import read_batches, table_writer
+from stages.lib.tables import read_batches, read_table, table_writer
 
 SCHEMA = pa.schema(
     [
@@ -38,7 +37,7 @@ class Params(Section):
 
 def row_numbers(vocabulary: Path) -> dict[str, int]:
     """The row number of each word, without the two reserved rows."""
-    rows = pq.read_table(vocabulary, columns=["token", "id"])
+    rows = read_table(vocabulary, columns=["token", "id"])
     numbers = dict(zip(rows["token"].to_pylist(), rows["id"].to_pylist(), strict=True))
     del numbers[PAD_TOKEN], numbers[UNK_TOKEN]
     return numbers

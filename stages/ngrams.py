@@ -33,7 +33,6 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 from pydantic import Field
 from scipy.sparse import csr_matrix
 
@@ -57,6 +56,7 @@ from stages.lib.ngram.regression import logistic_regression
 from stages.lib.params import Section, read_params
 from stages.lib.progress import progress
 from stages.lib.reviews import Documents, logits_for, read_train_and_validation, sample_weights
+from stages.lib.tables import read_table
 
 L2 = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)  # what `auto` chooses from
 MOST_RATIO_LABELS = 10  # up to which `auto` uses the ratios of Naive Bayes: of more, each has too few reviews
@@ -270,7 +270,7 @@ def main(
     metrics: Path,
 ) -> None:
     choices = read_params(params, "ngrams", Params)
-    words = pq.read_table(vocabulary, columns=["token"])["token"].to_pylist()  # V
+    words = read_table(vocabulary, columns=["token"])["token"].to_pylist()  # V
     facts = read_labels(labels)
     config = config_for(choices, len(words), sha256(vocabulary))
     reviews, is_validation = read_train_and_validation(tensors)

@@ -21,17 +21,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
-from safetensors.numpy import load_file
 
 from stages import UNK
-from stages.lib.arrays import Float32, Float64
+from stages.lib.arrays import Float32, Float64, read_arrays
 from stages.lib.command import run
 from stages.lib.files import atomic, read_labels, write_csv, write_json
 from stages.lib.frequencies import document_frequencies, log_odds_ratios, residual_idf
 from stages.lib.params import Section, read_params
-from stages.lib.tables import batch_of, table_writer
+from stages.lib.tables import batch_of, read_table, table_writer
 from stages.lib.text import is_wordlike
 from stages.lib.word_map import CERTAIN, WordPoints, save_png, word_map
 
@@ -111,9 +109,9 @@ def main(
     png: Path,
 ) -> None:
     choices = read_params(params, "projection", Params)
-    table = pq.read_table(vocabulary, columns=["token", "count"])[UNK + 1 :]
+    table = read_table(vocabulary, columns=["token", "count"])[UNK + 1 :]
     words: list[str] = table["token"].to_pylist()
-    vectors = load_file(embeddings)["embeddings"][UNK + 1 :]
+    vectors = read_arrays(embeddings, "embeddings")["embeddings"][UNK + 1 :]
     if vectors.shape[1] == 1:  # a picture has two axes; nothing varies on the second
         vectors = np.pad(vectors, ((0, 0), (0, 1)))
     components = min(choices.components, vectors.shape[1])

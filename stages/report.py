@@ -19,12 +19,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
-from safetensors.numpy import load_file
 
 from stages import LABELLED, SPLITS, STAGES, TEST, UNK
-from stages.lib.arrays import Int32
+from stages.lib.arrays import Int32, read_arrays
 from stages.lib.charts.matrix import confusions
 from stages.lib.charts.strips import bar
 from stages.lib.charts.words import word_map
@@ -59,6 +57,7 @@ from stages.lib.report.tables import (
     worst_pairs,
 )
 from stages.lib.reviews import Documents, read_split
+from stages.lib.tables import read_table
 from stages.lib.text import clean
 from stages.lib.texts import texts_of
 from stages.predictor import Explanation, Predictor
@@ -188,7 +187,7 @@ def words(
 ) -> Row:
     """What the page shows of the words: the strongest of each label, and the map."""
     lexicon, labels = Lexicon.of_space(space), predictor.labels
-    tokens = pq.read_table(vocabulary, columns=["token"])["token"].to_pylist()
+    tokens = read_table(vocabulary, columns=["token"])["token"].to_pylist()
     entries = label_entries(lexicon, predictor.model, tokens, params.strongest)
     sides = (labels[0], labels[-1]) if len(labels) == 2 or ordered else None
     return {
@@ -217,7 +216,7 @@ def packed_model(model: Model, vocabulary: Path, tokeniser: Path, tensors: Path,
         read = read_split(tensors, TEST)
         return read.documents, read.labels
 
-    words = pq.read_table(vocabulary, columns=["token"])["token"].to_pylist()[UNK + 1 :]
+    words = read_table(vocabulary, columns=["token"])["token"].to_pylist()[UNK + 1 :]
     limits = Limits(params.page_ngrams, params.page_words)
     return scorer_of(model, words, tokeniser.read_text(encoding="utf-8"), limits, test)
 
@@ -254,8 +253,8 @@ def main(
     report: Path,
 ) -> None:
     section = read_params(params, "report", Params)
-    predictor, table = Predictor.load(tokeniser, vocabulary, ensemble), pq.read_table(predictions)
-    space = load_file(explorer)
+    predictor, table = Predictor.load(tokeniser, vocabulary, ensemble), read_table(predictions)
+    space = read_arrays(explorer)
     files = (
         raw,
         tensors,

@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors.numpy import load_file
 
-from stages.lib.arrays import Float64, Int64
+from stages.lib.arrays import Float64, Int64, read_arrays
 from stages.lib.command import Refusal, exit_on_refusal
 from stages.lib.files import write_text
 from stages.lib.neighbours import NEIGHBOURS, unit_rows
@@ -68,7 +67,7 @@ class RunWords(NamedTuple):
 
 def read(path: Path, count: int) -> RunWords:
     """The `count` most frequent words of a run."""
-    arrays = load_file(path)
+    arrays = read_arrays(path)
     names = unpack_strings(arrays, "words")[:count]
     rows = {
         name: arrays[name][:count] for name in ("count", "vectors", "scale", "coords", "weights", "cluster")

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors import safe_open
 
 from stages import PAD, TRAIN, UNK, VALIDATION
-from stages.lib.arrays import Bool, Float64, Int32, Int64
+from stages.lib.arrays import Bool, Float64, Int32, Int64, whole_arrays
 
 BATCH_DOCUMENTS = 1024  # documents, and
 BATCH_TOKENS = 1 << 18  # tokens that `document_batches` puts into one batch
@@ -72,9 +72,9 @@ class Documents(NamedTuple):
 
 def read_split(tensors: Path, split: str) -> Reviews:
     """One split of data/tensors.safetensors."""
-    with safe_open(tensors, "np") as file:
+    with whole_arrays(tensors), safe_open(tensors, "np") as file:
         ids, lengths, labels, unknown = (file.get_tensor(f"{split}.{name}") for name in Reviews._fields)
-    return Reviews(ids, lengths, labels, unknown.tobytes().decode().split("\n")[:-1])
+        return Reviews(ids, lengths, labels, unknown.tobytes().decode().split("\n")[:-1])
 
 
 def read_train_and_validation(tensors: Path) -> tuple[Reviews, Bool]:

@@ -53,6 +53,14 @@ def read_batches(
             yield from batches
 
 
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A whole parquet file of the pipeline. Raises Refusal if it is damaged or lacks a column."""
+    with whole_table(path):
+        table = pq.read_table(path, columns=columns)
+        table.validate(full=True)
+        return table
+
+
 @contextmanager
 def whole_table(path: Path) -> Iterator[None]:
     """Raises Refusal if reading inside the block fails because a parquet file of the pipeline is damaged."""

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from scipy.sparse import csr_matrix
 
-from stages.lib.arrays import Float32, Float64, Int32, Int64
+from stages.lib.arrays import Float32, Float64, Int32, Int64, whole_arrays
 from stages.lib.command import Refusal
 from stages.lib.files import sha256
 from stages.lib.ngram.model import Contribution
@@ -38,10 +38,10 @@ class ClassifierConfig(Section):
     @classmethod
     def of_run(cls, tensors: Path, vocabulary: Path, pool: Pool) -> "ClassifierConfig":
         """The configuration of a classifier of the reviews in data/tensors.safetensors."""
-        with safe_open(tensors, "np") as file:
-            cut = json.loads((file.metadata() or {}).get("tensors", "{}"))
-        width = None if cut["max_length"] == "longest" else cut["max_length"]
-        return cls(vocabulary=sha256(vocabulary), width=width, keep=cut["keep"], pool=pool)
+        with whole_arrays(tensors), safe_open(tensors, "np") as file:
+            cut = json.loads((file.metadata() or {})["tensors"])
+            width = None if cut["max_length"] == "longest" else cut["max_length"]
+            return cls(vocabulary=sha256(vocabulary), width=width, keep=cut["keep"], pool=pool)
 
 
 class WordModel:

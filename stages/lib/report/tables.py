@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from stages.lib.charts.strips import scale_of, strip, strip_axis
 from stages.lib.headline import BASELINES
+from stages.lib.tables import read_table
 
 MODELS = {"ensemble": "Firth", **BASELINES}
 MEASURES = {
@@ -84,7 +84,7 @@ def alterations(robustness: Mapping[str, Any]) -> list[tuple[str, dict[str, floa
 def worst_pairs(robustness_pairs: Path, count: int) -> list[Row]:
     """Wrongly predicted minimal pairs, at most `count` of each kind: those with the lowest probability of a
     right label."""
-    rows = [row for row in pq.read_table(robustness_pairs).to_pylist() if not row["right"]]
+    rows = [row for row in read_table(robustness_pairs).to_pylist() if not row["right"]]
     rows.sort(key=lambda row: (row["kind"], min(row["probability_a"], row["probability_b"]), row["id"]))
     shown: list[Row] = []
     for kind in dict.fromkeys(row["kind"] for row in rows):
@@ -95,7 +95,7 @@ def worst_pairs(robustness_pairs: Path, count: int) -> list[Row]:
 def neighbours_by_word(agreement: Path) -> dict[tuple[str, bool], list[tuple[str, float]]]:
     """The nearest neighbours of each listed word: (word, whether it is in the vocabulary) -> neighbours."""
     table: dict[tuple[str, bool], list[tuple[str, float]]] = {}
-    for row in pq.read_table(agreement).to_pylist():
+    for row in read_table(agreement).to_pylist():
         neighbours = table.setdefault((row["word"], row["known"]), [])
         neighbours.append((row["neighbour"], row["similarity"]))
     return table
