@@ -6,7 +6,7 @@ VENV := .venv
 READY := $(VENV)/ready
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test check wheel help bench bench-startup bench-embeddings bench-growth bench-classifier bench-suite \
+.PHONY: repro test fuzz check wheel help bench bench-startup bench-embeddings bench-growth bench-classifier bench-suite \
 	bench-explorer screenshots lock clean
 
 repro: $(READY) ## run what is out of date, print the metrics
@@ -15,6 +15,9 @@ repro: $(READY) ## run what is out of date, print the metrics
 
 test: $(READY) ## run the test suite
 	@$(RUN) pytest -n auto
+
+fuzz: $(READY) ## SECONDS=600: change files of every kind at random, and read them
+	@$(RUN) python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(OPTIONS)
 
 check: $(READY) ## check style and types
 	@$(RUN) ruff check .

@@ -169,6 +169,8 @@ def tokeniser_of(description: str) -> Tokeniser:
     from tokenizers import Tokenizer
 
     learned = Tokenizer.from_str(description)
+    if learned.model.token_to_id(UNK_TOKEN) is None or learned.model.unk_token != UNK_TOKEN:
+        raise ValueError(f"no {UNK_TOKEN} in it")  # an unknown piece would fail later
 
     def split_subwords(texts: pl.DataFrame) -> pl.Series:
         encoded = learned.encode_batch(texts["text"].to_list(), add_special_tokens=False)

@@ -92,7 +92,10 @@ def separator_of(path: Path, encoding: str) -> str:
     """
     with whole_gzip(path.name), open_unpacked(path) as file:
         reader = codecs.getreader("utf-8-sig" if encoding == "utf-8" else encoding)(file)
-        lines = list(islice(reader, 500))
+        try:
+            lines = list(islice(reader, 500))
+        except UnicodeError as error:
+            raise Refusal(f"{path}: not {encoding}, though it begins so: {error}; save it as UTF-8") from None
     if not any(line.strip() for line in lines):
         raise Refusal(f"{path}: the file is empty; expected a header line and one line per review")
     scores = {separator: _agreement(lines, separator) for separator in SEPARATORS}

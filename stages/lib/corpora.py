@@ -277,8 +277,9 @@ def whole_archive(path: Path) -> Iterator[None]:
         yield
     except DAMAGED as error:
         raise Refusal(f"{path}: damaged archive: {error}; download it again") from None
-    except (RuntimeError, NotImplementedError) as error:  # a password, an unknown compression
-        raise Refusal(f"{path}: cannot read the archive: {error}; pack it without that feature") from None
+    except (RuntimeError, NotImplementedError, MemoryError) as error:  # a password, an unknown compression
+        reason = str(error) or "it takes too much memory"  # LZMA may demand 4 GB for any file
+        raise Refusal(f"{path}: cannot read the archive: {reason}; pack it without that feature") from None
 
 
 def _tar_members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:

@@ -8,7 +8,7 @@ import re
 import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from itertools import chain, islice
 from typing import IO, NamedTuple
@@ -144,7 +144,8 @@ def _decoded(file: IO[bytes], where: str, encoding: str) -> Iterator[str]:
             f"{where}: not {encoding} (after row {number - 1}); correct `encoding` in source.yaml"
         ) from None
     finally:
-        text.detach()  # the file is closed where it was opened
+        with suppress(ValueError):  # if it is closed already, since only some rows were read
+            text.detach()  # the file is closed where it was opened
 
 
 def is_quoted(lines: Sequence[str], separator: str) -> bool:

@@ -29,8 +29,9 @@ def read_xlsx(file: IO[bytes], where: str) -> Iterator[dict[str, object]]:
             rows = [_cells(row, texts) for row in _part(archive, sheets[0], where).iterfind(".//{*}row")]
     except (zipfile.BadZipFile, zlib.error, ElementTree.ParseError, EOFError) as error:
         raise Refusal(f"{where}: not a whole .xlsx file: {error}; save it again") from None
-    except (RuntimeError, NotImplementedError, ValueError, IndexError, KeyError) as error:
-        raise Refusal(f"{where}: cannot read this .xlsx: {error}; save it as .csv") from None
+    except (RuntimeError, NotImplementedError, ValueError, LookupError, OSError, MemoryError) as error:
+        reason = str(error) or "it takes too much memory"
+        raise Refusal(f"{where}: cannot read this .xlsx: {reason}; save it as .csv") from None
     rows = [row for row in rows if any(value is not None for value in row.values())]
     if len(rows) < 2:
         raise Refusal(f"{where}: the first sheet is empty; expected a header row and one row per review")
