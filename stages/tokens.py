@@ -183,7 +183,7 @@ def read_tokeniser(tokeniser: Path) -> Tokeniser:
     """The tokeniser of data/tokeniser.json. Raises Refusal if the file is none of this version."""
     try:
         return tokeniser_of(tokeniser.read_text(encoding="utf-8"))
-    except OSError:
+    except (OSError, MemoryError):
         raise
     except Exception:  # the tokenizers library raises plain Exception
         raise Refusal(f"{tokeniser}: no tokeniser of this version; run `dvc repro`") from None

@@ -95,8 +95,8 @@ def test_help_names_the_paths(tmp_path: Path) -> None:
         ("source.read_text()", "toy: a.txt: No such file or directory"),
         ("Path('.').read_text()", "toy: .: Is a directory"),
         ("raise OSError('disk on fire')", "toy: disk on fire"),
-        ("raise OSError(28, 'No space left on device')", "toy: No space left on device"),
-        ("raise MemoryError", "toy: out of memory; a smaller dim"),
+        ("raise OSError(28, 'No space left on device')", "toy: No space left on device; free some space"),
+        ("raise MemoryError", "toy: out of memory; close other programs"),
     ],
 )
 def test_errors_are_reported_in_one_line(tmp_path: Path, body: str, message: str) -> None:
@@ -118,3 +118,61 @@ def test_a_programming_error_keeps_its_traceback(tmp_path: Path) -> None:
 def test_a_refusal_shows_what_a_terminal_would_obey(tmp_path: Path) -> None:
     ended = ran(tmp_path, r"raise Refusal('a.zip: \x1b]0;title\x07\u202e.txt is a link')", *PATHS)
     assert refused(ended, "toy: ", r"a.zip: \x1b]0;title\x07\u202e.txt is a link")
+
+
+def piped(folder: Path, body: str, redirect: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the script in a shell with its output redirected; the shell prints the exit code of the script."""
+    (folder / "toy.py").write_text(SCRIPT.format(imports="import sys", body=body), encoding="utf-8")
+    command = f"{sys.executable} toy.py {' '.join(PATHS)} {redirect}; echo ${{PIPESTATUS[0]}} >&2"
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+MANY_LINES = "[print('x' * 99) for _ in range(9999)]"
+
+
+@pytest.mark.parametrize("body", [MANY_LINES, f"{MANY_LINES}; sys.exit(0)"])
+def test_a_tool_ends_quietly_when_its_output_is_cut_off(tmp_path: Path, body: str) -> None:
+    assert piped(tmp_path, body, "| head -1").stderr == "0\n"
+    assert piped(tmp_path, body, "| true").stderr == "0\n"
+    assert piped(tmp_path, "raise Refusal('no')", "| true").stderr == "toy: no\n1\n"
+
+
+def test_a_stage_does_not_succeed_when_its_output_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import os; os.environ['DVC_STAGE'] = 'toy'"  # after watch_dvc, which would look for DVC
+    assert piped(tmp_path, f"exec({code!r}); {MANY_LINES}", "| true").stderr == "toy: Broken pipe\n1\n"
+
+
+@pytest.mark.parametrize("redirect", [">&-", "<&-", "2>&- 2>/dev/null", "<&- >&- 2>/dev/null"])
+def test_closed_streams_are_no_error(tmp_path: Path, redirect: str) -> None:
+    body = "print(1); print(2, file=sys.stderr); made.write_text(sys.stdin.read() + str(sys.stdout.isatty()))"
+    done = piped(tmp_path, body, f"</dev/null {redirect}")
+    assert "Traceback" not in done.stderr
+    assert done.stderr.endswith("0\n")
+    assert (tmp_path / "b.txt").read_text() == "False"
+
+
+def test_a_full_output_is_reported_in_one_line(tmp_path: Path) -> None:
+    for body in ("print(1)", MANY_LINES):
+        done = piped(tmp_path, body, "> /dev/full")
+        line = "toy: No space left on device; free some space on that disk, and run it again"
+        assert done.stderr == f"{line}\n1\n"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {}],
+    ids=["PYTHONIOENCODING", "LC_ALL", "UTF-8"],
+)
+def test_what_an_encoding_lacks_is_escaped(tmp_path: Path, environment: dict[str, str]) -> None:
+    done = piped(tmp_path, "print('caf\\xe9 \\ud83d')", "", **environment)
+    assert done.stderr == "0\n"
+    assert done.stdout == ("caf\\xe9 \\ud83d\n" if environment else "café \\ud83d\n")

@@ -472,6 +472,47 @@ def test_the_labels_may_be_in_a_column_of_another_name(
         predict.main(["--file", "r.jsonl", "--column", "label", "--label", "iss", "--output", "s.jsonl"])
 
 
+HALF = "\ud83d"  # of an emoji, as JSON can hold it
+ODD_ROWS = [
+    {"text": f"good {HALF} film", HALF: [{HALF: HALF}], "n": 2**70, "label": f"good{HALF}"},
+    {"text": 10**30, HALF: None, "n": -1.5, "label": 2**64},
+]
+
+
+@pytest.mark.parametrize("kind", writers.FORMATS)
+def test_half_an_emoji_and_long_integers_are_written_or_refused(project: Path, kind: str) -> None:
+    lines = [json.dumps(row) for row in ODD_ROWS]
+    Path("r.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    arguments = ["--file", "r.jsonl", "--output", f"s.{kind}"]
+    if kind == "parquet":
+        with pytest.raises(Refusal, match=r"s\.parquet: the rows do not fit into one .*; write \.jsonl"):
+            predict.main(arguments)
+        without = {name: value for name, value in ODD_ROWS[0].items() if name != "n"}
+        Path("r.jsonl").write_text(json.dumps(without), encoding="utf-8")
+    predict.main(arguments)
+    with Path(f"s.{kind}").open("rb") as file:
+        first = next(iter(rows.read(file, f"s.{kind}", "x")))
+    assert first["text"] == (ODD_ROWS[0]["text"] if kind == "jsonl" else "good ? film")
+    assert first["predicted_label"] == "good"
+
+
+@pytest.mark.parametrize("output", ["PYTHONIOENCODING=ascii", "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0"])
+def test_an_output_in_ascii_gets_escapes(project: Path, output: str) -> None:
+    command = f"env {output} {sys.executable} -m tools.predict --contributions 0 --json < lines.txt"
+    Path("lines.txt").write_text("caf\xe9 film \U0001f600", encoding="utf-8")
+    done = subprocess.run(
+        ["bash", "-c", f"{command} && {command} >&- && {command} | head -0"],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.isascii()
+    assert json.loads(done.stdout)["text"] == "caf\xe9 film \U0001f600"
+
+
 def test_texts_below_a_probability_get_no_label(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sure, unsure = one("good film"), one("film")
     lowest = unsure.probabilities["good"] + 0.01

@@ -34,6 +34,12 @@ def test_a_tool_in_a_folder_below_the_root_says_so_in_one_line() -> None:
     assert refused(ended, "tools: run this in", "not in docs")
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "tools").glob("*.py")), ids=lambda path: path.stem)
+def test_each_command_reports_errors_and_ends_its_output_in_the_shared_way(path: Path) -> None:
+    _, main, end = path.read_text(encoding="utf-8").partition('if __name__ == "__main__":')
+    assert not main or "with exit_on_refusal(" in end or "run(main)" in end
+
+
 @pytest.fixture
 def finished(project: Path) -> Path:
     """A folder with the metrics of a run, its report and its lock file."""

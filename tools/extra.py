@@ -12,6 +12,8 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+from stages.lib.command import exit_on_refusal
+
 
 def extras() -> dict[str, list[str]]:
     """The dependency groups in pyproject.toml and their requirements."""
@@ -34,4 +36,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_refusal("extra"):
+        main()

@@ -33,6 +33,7 @@ from stages.lib.corpora import NAME_RULE, TABLES, is_corpus_name
 from stages.lib.files import read_json, sha256, write_json
 from stages.lib.inspection import quoted
 from stages.lib.params import Loader
+from stages.lib.resources import disk_is_full, writing
 from stages.lib.terminal import printable
 from tools.sniff import columns_of, encoding_of, separator_of, splits_in
 
@@ -156,10 +157,12 @@ def download(url: str, path: Path) -> None:
     import requests
 
     try:
-        with requests.get(url, stream=True, timeout=60) as answer, path.open("wb") as file:
+        with requests.get(url, stream=True, timeout=60) as answer, writing(path), path.open("wb") as file:
             answer.raise_for_status()
             shutil.copyfileobj(answer.raw, file)
     except (requests.RequestException, OSError) as error:
+        if disk_is_full(error):
+            raise
         raise Refusal(
             f"cannot download {url}: {type(error).__name__}; download it by hand, and give the file"
         ) from None

@@ -116,8 +116,8 @@ def answers(
         yield Answer(predictor.labels[label], by_label, explanation, row[label] < abstain)
 
 
-def as_json(text: str, answer: Answer, count: int | None) -> str:
-    """An answer as one line of JSON, with the `count` strongest contributions, or all."""
+def as_json(text: str, answer: Answer, count: int | None, escaped: bool = False) -> str:
+    """An answer as one line of JSON, in ASCII if `escaped`, with the `count` strongest contributions."""
     fields: dict[str, Any] = {
         "text": readable(text),
         "label": None if answer.abstained else answer.label,
@@ -135,7 +135,7 @@ def as_json(text: str, answer: Answer, count: int | None) -> str:
             shown = explanation.contributions[:count]
             fields["contributions"] = [contribution._asdict() for contribution in shown]
             fields["others"] = sum((c.value for c in explanation.contributions[len(shown) :]), 0.0)
-    return json.dumps(fields, ensure_ascii=False, allow_nan=False)
+    return json.dumps(fields, ensure_ascii=escaped, allow_nan=False)
 
 
 def as_line(answer: Answer, count: int | None) -> str:
@@ -374,6 +374,7 @@ def answer_all(predictor: "Predictor", options: argparse.Namespace) -> None:
     if options.of is not None and options.of not in predictor.labels:
         raise Refusal(f"--of: found {options.of!r}, expected a label: {', '.join(predictor.labels)}")
     terminal = sys.stdout.isatty()
+    in_utf8 = sys.stdout.encoding.lower() in ("utf-8", "utf8")
     colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     if not options.text and sys.stdin.isatty():
         print("one review per line; Ctrl-D to end", file=sys.stderr)
@@ -382,7 +383,7 @@ def answer_all(predictor: "Predictor", options: argparse.Namespace) -> None:
         answered = answers(predictor, texts, options.of, count != 0, options.abstain)
         for text, answer in zip(texts, answered, strict=True):
             if options.json:
-                print(as_json(text, answer, count))
+                print(as_json(text, answer, count, not in_utf8))
             elif terminal:
                 print(as_text(answer, count, colour))
             else:
@@ -449,7 +450,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 if __name__ == "__main__":
     block_pandas()
     with exit_on_refusal("predict"):
-        try:
-            main()
-        except BrokenPipeError:  # the reader has closed the pipe, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        main()

@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 
 from stages.lib.command import Refusal
 from stages.lib.files import atomic
+from stages.lib.resources import memory_is_full
 from stages.lib.rows import Row
+from stages.lib.text import readable
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 Write = Callable[[Sequence[Row]], None]
@@ -47,7 +49,9 @@ def writer(path: Path, schema: pa.Schema | None = None) -> Iterator[Write]:
             with _parquet(temporary, path, schema) as write:
                 yield write
         else:
-            with temporary.open("w", encoding="utf-8", newline="") as file:
+            # Half an emoji, which JSON can hold: an escape in JSON, and a question mark elsewhere.
+            lacking = "backslashreplace" if kind == "jsonl" else "replace"
+            with temporary.open("w", encoding="utf-8", errors=lacking, newline="") as file:
                 if kind == "jsonl":
                     yield lambda rows: file.writelines(f"{_json(row)}\n" for row in rows)
                 elif kind == "csv":
@@ -87,6 +91,17 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def _encodable(value: Any) -> Any:
+    """The value without text that UTF-8 cannot encode."""
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    if isinstance(value, dict):
+        return {readable(key): _encodable(item) for key, item in value.items()}
+    return value
+
+
 @contextmanager
 def _parquet(temporary: Path, path: Path, schema: pa.Schema | None) -> Iterator[Write]:
     file: pq.ParquetWriter | None = None
@@ -94,10 +109,12 @@ def _parquet(temporary: Path, path: Path, schema: pa.Schema | None) -> Iterator[
     def add(rows: Sequence[Row]) -> None:
         nonlocal file
         try:
-            table = pa.Table.from_pylist(list(rows), schema if file is None else file.schema)
+            table = pa.Table.from_pylist(_encodable(list(rows)), schema if file is None else file.schema)
             file = file or pq.ParquetWriter(temporary, table.schema, compression="zstd")
             file.write_table(table)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OverflowError) as error:  # OverflowError: an integer of over 64 bits
+            if memory_is_full(error):
+                raise
             raise Refusal(f"{path}: the rows do not fit into one table ({error}); write .jsonl") from None
 
     try:

@@ -22,6 +22,7 @@ from stages.lib.download import PATIENT, Limits, Stalled, fetch
 from stages.lib.files import work_folder
 from stages.lib.params import Section, check, nearest, read_yaml
 from stages.lib.progress import progress
+from stages.lib.resources import disk_is_full, writing
 
 Split = Literal["train", "validation", "test", "unlabelled"]
 TABLES = (*rows.TABLES, *(f"{kind}.gz" for kind in rows.TABLES))
@@ -244,8 +245,11 @@ def _download(url: str, source: Source, checksum: str, limits: Limits = PATIENT)
         verify(Path(output), checksum)
 
     try:
-        path: str = pooch.retrieve(url, checksum, fname=source.name, path=cache, downloader=transfer)
+        with writing(kept):
+            path: str = pooch.retrieve(url, checksum, fname=source.name, path=cache, downloader=transfer)
     except (requests.RequestException, OSError) as error:
+        if disk_is_full(error):
+            raise
         length = f", {source.bytes:,} bytes" if source.bytes else ""
         reason = f"the server stalls ({error})" if isinstance(error, Stalled) else type(error).__name__
         raise Refusal(

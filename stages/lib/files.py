@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.lib.processes import is_dead, require_dvc
+from stages.lib.resources import writing
 
 DIGITS = 6  # decimal places in metrics/: enough to compare runs, few enough to read
 
@@ -21,15 +22,16 @@ def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, which replaces it if the block succeeds.
 
     Temporary files that killed processes left there are removed. Raises ProcessLookupError if DVC started
-    this stage and has ended since.
+    this stage and has ended since, and OSError with `path` if the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield temporary
-        require_dvc(path)
-        temporary.replace(path)
+        with writing(path):
+            yield temporary
+            require_dvc(path)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -22,9 +22,12 @@ def outputs_kept() -> Iterator[None]:
     """If the block fails in a stage that DVC runs, the outputs that DVC deleted are put back."""
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         if (stage := os.environ.get("DVC_STAGE")) and not dvc_has_ended():
-            put_back(stage)
+            try:
+                put_back(stage)
+            except Exception as another:  # such as the disk that is still full
+                error.add_note(f"the old outputs were not put back ({another}): run `dvc checkout`")
         raise
 
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from stages.lib.command import Refusal
 from stages.lib.params import nearest
+from stages.lib.resources import memory_is_full
 from stages.lib.text import readable
 
 Row = dict[str, object]
@@ -236,6 +237,8 @@ def whole_parquet(where: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, ValueError, OverflowError, OSError, KeyError, IndexError) as error:
+        if memory_is_full(error):
+            raise
         raise Refusal(
             f"{where}: not a parquet file, damaged, or with types that cannot be read: {error!s:.200}; "
             "write it again, with text and numbers only"

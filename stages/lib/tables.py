@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from stages.lib.command import Refusal
 from stages.lib.files import atomic
+from stages.lib.resources import memory_is_full
 
 BATCH = 4096  # documents: some megabytes of text, and enough batches for two cores
 
@@ -69,6 +70,8 @@ def whole_table(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (pa.ArrowException, ValueError, OSError, KeyError) as error:  # KeyError: a column is missing
+        if memory_is_full(error):
+            raise
         raise Refusal(
             f"{path}: not a parquet file, or damaged ({error!s:.200}); remove it and run `dvc repro`"
         ) from None
