@@ -100,7 +100,11 @@ def test_jsonl_round_trip(rows: list[Row]) -> None:
         ("r.csv", b'text,label\n"a\nb",1\nb\n', "row 4: 1 cells, but the header has 2"),
         ("r.csv", b'text,label\na,1\n"b,1\n', "row 3: unexpected end of data"),
         ("r.csv", b'text,label\n"a"b,1\n', "row 2: "),
-        ("r.csv", b"text,label\ra,1\rb,2", "row [01]: new-line character"),
+        (
+            "r.csv",
+            b"text,label\ra,1\rb,2",
+            "row [01]: a carriage return outside quotation marks; save the table with",
+        ),
         ("r.tsv", b"text\tlabel\na\tb\t1\n", "row 2: 3 cells, but the header has 2"),
         ("r.csv", "text,label\na,1\nnaïve,1\n".encode("latin-1"), r"row 3: not UTF-8 \(byte 0xef, the 3\."),
         ("r.csv", "text,label\na,1\n".encode("utf-16"), r"row 1: not UTF-8 \(byte 0xff, the 1\."),

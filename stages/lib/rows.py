@@ -188,7 +188,10 @@ def _separated(lines: Iterator[str], kind: str, where: str, dialect: Dialect) ->
                     )
                 yield dict(zip(header, cells, strict=True))
     except csv.Error as error:
-        raise Refusal(f"{where}, row {reader.line_num}: {error}") from None
+        reason = str(error)
+        if "new-line character" in reason:  # Python's message is about its own way of opening files
+            reason = "a carriage return outside quotation marks; save the table with the line ends of Unix"
+        raise Refusal(f"{where}, row {reader.line_num}: {reason}") from None
     if not header:
         raise Refusal(f"{where}: the file is empty; expected a header line and one line per review")
 
