@@ -121,12 +121,17 @@ def test_a_second_repro_runs_nothing(copy: Copy) -> None:
     assert copy.ran("repro") == []
 
 
-def test_a_forced_repro_gives_the_same_bytes_on_a_processor_with_narrower_instructions(
+def test_a_forced_repro_gives_the_same_bytes_with_narrower_instructions_and_one_thread(
     copy: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = copy.results()
     narrower = {"NPY_DISABLE_CPU_FEATURES": "X86_V3", "OPENBLAS_CORETYPE": "Nehalem"}
-    monkeypatch.setattr(copy, "environment", copy.environment | narrower)
+    names = ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
+    one_thread = {f"{name}_NUM_THREADS": "1" for name in names} | {
+        "POLARS_MAX_THREADS": "1",
+        "RAYON_NUM_THREADS": "1",
+    }
+    monkeypatch.setattr(copy, "environment", copy.environment | narrower | one_thread)
     assert copy.ran("repro", "--force") == list(STAGES)
     assert copy.results() == before
 
