@@ -6,8 +6,8 @@ VENV := .venv
 READY := $(VENV)/ready
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test fuzz check wheel help bench bench-startup bench-embeddings bench-growth bench-classifier bench-suite \
-	bench-explorer screenshots lock clean
+.PHONY: repro test fuzz check wheel help bench bench-startup bench-embeddings bench-growth bench-threads \
+	bench-classifier bench-suite bench-explorer screenshots lock clean
 
 repro: $(READY) ## run what is out of date, print the metrics
 	@$(RUN) dvc repro || { $(RUN) python -m tools.verify --state; exit 1; }
@@ -47,6 +47,10 @@ bench-embeddings: $(READY) ## WORDSETS=... TEXT=... ARCHIVE=...: speed and quali
 
 bench-growth: $(READY) ## how seconds and memory of embeddings grow with words and vocabulary
 	@$(RUN) python -m benchmarks.growth $(OPTIONS)
+
+bench-threads: $(READY) ## WORDSETS=... TEXT=... ARCHIVE=...: quality of embeddings by the number of threads
+	@$(RUN) python -m benchmarks.threads $(WORDSETS) $(if $(TEXT),--text $(TEXT)) \
+		$(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(SEEDS),--seeds $(SEEDS)) $(OPTIONS)
 
 bench-classifier: $(READY) ## ARCHIVE=... SST2=...: the value of each choice; beside fastText and scikit-learn
 	@$(RUN) python -m tools.extra bench

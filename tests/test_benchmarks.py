@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import classifier, classifier_peers, embeddings, explorer, features, growth, texts
+from benchmarks import classifier, classifier_peers, embeddings, explorer, features, growth, texts, threads
 from benchmarks.stages import preset
 from stages import LABELLED, UNK, ensemble, ngrams, tensors
 from stages import classifier as classifier_stage
@@ -108,6 +108,32 @@ def test_the_embeddings_benchmark_prints_its_table(tmp_path: Path) -> None:
     for program in ("Firth", "gensim"):
         assert re.search(rf"\| cbow, {program} +(\| +-?[\d.]+ ){{6}}\|", done.stdout), done.stdout
     assert re.search(r"Firth : gensim = \d", done.stdout)
+
+
+def test_the_benchmark_of_threads_compares_with_two_and_trains_equal_numbers_of_workers_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = np.random.default_rng(1)
+    (tmp_path / "text").write_text(" ".join(f"w{n}" for n in generator.geometric(0.05, 5000)), "utf-8")
+    for name, file in embeddings.WORDSETS.items():
+        line = "w1 w2 w3 w4" if name == "analogies" else "w1\tw2\t1\nw1\tw3\t2\nw2\tw3\t3"
+        (tmp_path / file).write_text(line + "\n", encoding="utf-8")
+    calls = []
+    trained = threads.trained
+    monkeypatch.setattr(threads, "trained", lambda *args: calls.append(args) or trained(*args))
+    options = ["--threads", "1", "8", "--objectives", "cbow", "--seeds", "1", "--epochs", "1"]
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["threads", str(tmp_path), "--text", str(tmp_path / "text"), "--documents", "3", *options],
+    )
+    threads.main()
+    printed = capsys.readouterr().out
+    assert "text: 3 documents, 3,000 words" in printed
+    rows = re.findall(r"\| cbow, (\d) +\| +(\d) \|([^|]+)\|([^|]+)\|([^|]+)\| +\d+ \|", printed)
+    assert [row[:2] for row in rows] == [("1", "1"), ("2", "2"), ("8", "2")], printed
+    assert rows[1][2:] == rows[2][2:]
+    assert len(calls) == 2
 
 
 def made(corpus: str, folder: Path) -> classifier.Made:
