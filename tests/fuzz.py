@@ -42,13 +42,15 @@ from stages.lib.checkpoint import Checkpoint
 from stages.lib.command import Refusal
 from stages.lib.corpora import Source, read_source
 from stages.lib.files import read_labels
+from stages.lib.folds import HeldOut
 from stages.lib.model import Model
+from stages.lib.ngram.model import NGramModel
 from stages.lib.pairs import read_pairs
 from stages.lib.readers import columns_of, reviews
 from stages.lib.reviews import read_split
 from stages.lib.tables import read_batches
 from stages.lib.vectors import read_vectors
-from stages.lib.word_model import ClassifierConfig
+from stages.lib.word_model import ClassifierConfig, WordModel
 from stages.lib.wordsets import read_wordset
 from stages.raw import to_row
 from stages.tokens import read_tokeniser
@@ -143,6 +145,9 @@ READERS: dict[str, Any] = {
     "labels.json": read_labels,
     "tokeniser.json": lambda path: read_tokeniser(path).split(pl.DataFrame({"text": ["a good film 🙃", ""]})),
     "model.safetensors": Model.load,
+    "classifier.safetensors": WordModel.from_classifier,
+    "ngrams.safetensors": NGramModel.load,
+    "held_out.safetensors": lambda path: HeldOut.load(path).there,
     "tensors.safetensors": read_tensors,
     "state.safetensors": lambda path: Checkpoint(path.parent).load(),
     "words.tsv": read_wordset,

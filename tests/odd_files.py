@@ -28,7 +28,7 @@ from safetensors.numpy import save
 from stages.lib.checkpoint import Checkpoint
 from stages.lib.model import Model, ModelConfig
 from stages.lib.ngram.model import NGramConfig, NGramModel
-from stages.lib.word_model import WordModel
+from stages.lib.word_model import ClassifierConfig, WordModel
 from stages.tokens import learn_subwords
 from tests.conftest import ROOT
 
@@ -120,6 +120,22 @@ def model(pool: str, ngrams: bool) -> Model:
     return Model(described, words, counted if ngrams else None)
 
 
+def classifier() -> bytes:
+    arrays = {
+        "embedding.weight": np.ones((4, 2), np.float32),
+        "linear.weight": np.ones((1, 2), np.float32),
+        "linear.bias": np.zeros(1, np.float32),
+    }
+    config = ClassifierConfig(vocabulary="0" * 64, width=None, keep="head", pool="mean")
+    return save(arrays, {"classifier": config.model_dump_json()})
+
+
+def ngrams() -> bytes:
+    counted = model("mean", True).ngrams
+    assert counted is not None
+    return save(counted.arrays(), {"ngrams": counted.config.model_dump_json()})
+
+
 def written(save_to: Any) -> bytes:
     """The content that a function writes to a path."""
     with tempfile.TemporaryDirectory() as folder:
@@ -204,6 +220,9 @@ SEEDS: dict[str, list[bytes]] = {
         written(model("mean", False).save),
         written(model("max", False).save),
     ],
+    "classifier.safetensors": [classifier()],
+    "ngrams.safetensors": [ngrams()],
+    "held_out.safetensors": [save({name: np.zeros((3, 1)) for name in ("whole", "cut")})],
     "tensors.safetensors": [tensors()],
     "state.safetensors": [written(checkpoint)],
     "text.vec": [b"2 2\nthe 0.5 1\nof 2 3e-1\n", b"the 0.5 1\nof 2 3e-1\n"],
