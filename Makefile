@@ -10,6 +10,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 	bench-classifier bench-suite bench-explorer screenshots lock clean
 
 repro: $(READY) ## run what is out of date, print the metrics
+	@$(RUN) python -m tools.site_cache || true
 	@$(RUN) dvc repro || { $(RUN) python -m tools.verify --state; exit 1; }
 	@$(RUN) python -m tools.figures
 
