@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 from tests.test_pipeline import pipeline
 
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md"]
+PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "SECURITY.md"]
 PAGES += [page for folder in ("docs", "benchmarks", "data") for page in sorted((ROOT / folder).rglob("*.md"))]
 
 
