@@ -33,11 +33,12 @@ def test_a_failed_stage_gets_its_outputs_back(project: Path) -> None:
     assert (project / "metrics.json").read_text() == "2\n"
 
 
-def test_new_outputs_are_not_replaced(project: Path) -> None:
+def test_outputs_made_before_the_failure_are_replaced_so_that_all_are_of_one_run(project: Path) -> None:
     (project / "kept.txt").write_text("new")
     with pytest.raises(Refusal), outputs_kept():
         raise Refusal("no")
-    assert (project / "kept.txt").read_text() == "new"
+    assert (project / "kept.txt").read_text() == "1\n"
+    assert (project / "metrics.json").read_text() == "2\n"
 
 
 def test_a_stage_that_succeeds_or_is_not_run_by_dvc_gets_nothing(

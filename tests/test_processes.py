@@ -180,11 +180,24 @@ def test_leftovers_of_dead_processes_are_removed(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-S", "-c", ""])
     dead.wait()
     kept = [".a.txt.1.part", f".b.txt.{dead.pid}.part", ".a.txt.x.part"]
-    for name in [*kept, f".a.txt.{dead.pid}.part"]:
+    for name in kept:
         (tmp_path / name).touch()
+    (tmp_path / f".a.txt.{dead.pid}.part").mkdir()
+    (tmp_path / f".a.txt.{dead.pid}.part/a.txt").touch()
     with atomic(tmp_path / "a.txt") as temporary:
         temporary.touch()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "a.txt"])
+
+
+def test_the_leftover_of_a_process_that_nobody_has_waited_for_is_removed(tmp_path: Path) -> None:
+    """In a container the first process may not wait for the processes that are left to it."""
+    zombie = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    ended(zombie.pid)
+    (tmp_path / f".a.txt.{zombie.pid}.part").touch()  # of an earlier version, without a folder
+    with atomic(tmp_path / "a.txt") as temporary:
+        temporary.touch()
+    zombie.wait()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 @pytest.mark.parametrize("stage", STAGES)

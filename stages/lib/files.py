@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,29 +20,35 @@ DIGITS = 6  # decimal places in metrics/: enough to compare runs, few enough to 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, which replaces it if the block succeeds.
+    """A temporary path, in a temporary folder beside `path`, which replaces it if the block succeeds.
 
-    Temporary files that killed processes left there are removed. Raises ProcessLookupError if DVC started
-    this stage and has ended since, and OSError with `path` if the disk is full.
+    The folder also has what a library writes beside its file, as safetensors does. Folders that killed
+    processes left there are removed. Raises ProcessLookupError if DVC started this stage and has ended since,
+    and OSError with `path` if the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    folder = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = folder / path.name
     try:
         with writing(path):
+            folder.mkdir()
             yield temporary
             require_dvc(path)
             temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes the temporary files of `path` whose processes are dead."""
+    """Removes the temporary folders of `path` whose processes are dead."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         number = leftover.name.removeprefix(f".{path.name}.").removesuffix(".part")
         if number.isdecimal() and is_dead(int(number)):
-            leftover.unlink(missing_ok=True)
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:  # of an earlier version
+                leftover.unlink(missing_ok=True)
 
 
 def work_folder() -> Path:

@@ -2,7 +2,8 @@
 
 DVC deletes the outputs of a stage before it runs. (`persist: true` would keep them, and would turn off the
 run cache, which brings back the results of parameters that were tried before.) So a stage that fails puts
-them back: DVC's cache has every output that dvc.lock names, metrics included.
+them back: DVC's cache has every output that dvc.lock names, metrics included. An output that the stage has
+made before it failed is replaced too, so that all outputs are of one run.
 """
 
 import os
@@ -32,17 +33,19 @@ def outputs_kept() -> Iterator[None]:
 
 
 def put_back(stage: str, lock: Path = Path("dvc.lock")) -> None:
-    """Copies the outputs of a stage that are missing from DVC's cache, as dvc.lock has them."""
+    """Copies the outputs of a stage from DVC's cache, as dvc.lock has them."""
     if not lock.is_file():
         return
     stages = yaml.safe_load(lock.read_text(encoding="utf-8")).get("stages", {})
     outputs = {Path(out["path"]): out.get("md5", "") for out in stages.get(stage, {}).get("outs", [])}
-    if missing := {path: md5 for path, md5 in outputs.items() if not path.exists()}:
+    if outputs:
         from dvc.repo import Repo  # takes half a second, and only a failed stage needs it
 
         with Repo() as repo:
-            for path, md5 in missing.items():
-                cached = Path(repo.cache.local.oid_to_path(md5))
-                if cached.is_file():
-                    with atomic(path) as temporary:
-                        shutil.copyfile(cached, temporary)
+            copies = {path: Path(repo.cache.local.oid_to_path(md5)) for path, md5 in outputs.items()}
+        copies = {path: copy for path, copy in copies.items() if copy.is_file()}
+        for path in copies:  # all first, so that a full disk has space again
+            path.unlink(missing_ok=True)
+        for path, copy in copies.items():
+            with atomic(path) as temporary:
+                shutil.copyfile(copy, temporary)

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -140,9 +140,9 @@ def _locked(path: Path) -> IO[str]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
             raise BlockingIOError("the other process has just ended, and removed this file")
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        with suppress(OSError):  # on a full disk the lock holds without the number
+            file.truncate(0)
+            os.write(file.fileno(), b"%d\n" % os.getpid())
     except BlockingIOError:
         file.seek(0)
         process = file.read().strip() or "?"
@@ -157,11 +157,12 @@ def _locked(path: Path) -> IO[str]:
 
 
 def is_dead(pid: int) -> bool:
-    """Whether no process has this number."""
+    """Whether no process has this number, or one that has ended and whose parent has not noticed yet."""
+    import psutil
+
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return True
-    except OSError:  # another user's
+    except (psutil.Error, OSError):  # another user's
         return False
-    return False

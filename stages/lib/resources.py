@@ -49,14 +49,16 @@ def disk_is_full(error: BaseException) -> bool:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Raises OSError that names `path`, whatever the block raises, if the disk becomes full."""
+    """Raises OSError that names `path` if the disk becomes full, or if a library such as safetensors cannot
+    write and raises another exception."""
     try:
         yield
     except Exception as error:
-        named = isinstance(error, OSError) and error.filename and not str(error.filename).endswith(".part")
-        if named or not disk_is_full(error):
+        number = error_number(error)
+        named = isinstance(error, OSError) and error.filename and ".part" not in str(error.filename)
+        expected = disk_is_full(error) or not isinstance(error, OSError)
+        if number is None or named or not expected:
             raise
-        number = error_number(error) or 0
         raise OSError(number, os.strerror(number), str(path)) from error
 
 
