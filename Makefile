@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 .PHONY: repro test fuzz check wheel help bench bench-startup bench-embeddings bench-growth bench-threads \
-	bench-classifier bench-suite bench-explorer screenshots lock clean
+	bench-classifier bench-suite bench-explorer screenshots torture lock clean
 
 repro: $(READY) ## run what is out of date, print the metrics
 	@$(RUN) python -m tools.site_cache || true
@@ -19,6 +19,9 @@ test: $(READY) ## run the test suite
 
 fuzz: $(READY) ## SECONDS=600: change files of every kind at random, and read them
 	@$(RUN) python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(OPTIONS)
+
+torture: $(READY) ## make every write of every stage fail, and kill each stage 30 times
+	@$(RUN) TORTURE=1 pytest -n auto -s tests/test_failing_writes.py tests/test_kills.py
 
 check: $(READY) ## check style and types
 	@$(RUN) ruff check .

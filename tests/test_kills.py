@@ -1,0 +1,167 @@
+"""Stages are killed around the moment of writing, and run again: the bytes are those of a whole run."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stages import STAGES
+from tests.conftest import ROOT
+from tests.forked import GROUPS, TORTURE, needs_faults
+from tests.tiny_project import Project, project
+
+SEED = 24
+VICTIMS = ("stage", "dvc", "group")
+TRIES = 30 if TORTURE else 3  # of each stage
+DELAY = 0.01  # seconds at most between an operation, drawn at random, and the kill
+REPROS = 30 if TORTURE else 3  # kills of a real `dvc repro`
+pytestmark = [needs_faults, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    with project(tmp_path_factory.mktemp("kills")) as made:
+        yield made
+
+
+def wrong(tiny: Project, stage: str, dead: int) -> str:
+    """What is not as it must be after a kill, and after the stage was run again; or nothing."""
+    states = tiny.states(stage)
+    if "other" in states.values():
+        return f"after the kill {states}"
+    times = {path: (tiny.folder / path).stat().st_ctime_ns for path in states if states[path] != "none"}
+    if dead and (late := [path for path, changed in times.items() if changed > dead]):
+        return f"published after the kill: {late}"
+    tiny.remove(stage)
+    again = tiny.stages.run(tiny.folder, stage, dvc=True)
+    if again.code or again.errors != tiny.printed[stage]:
+        return f"run again: exit code {again.code}, {again.errors}"
+    if not set(tiny.states(stage).values()) <= {"new", "both"}:
+        return f"run again: {tiny.states(stage)}"
+    if tiny.leftovers():
+        return f"left {tiny.leftovers()}"
+    return ""
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group[0] if len(group) == 1 else "all")
+def test_a_killed_stage_that_is_started_again_makes_the_same_bytes(tiny: Project, group: list[str]) -> None:
+    faults, kills = [], 0
+    for stage in group:
+        draw = random.Random(f"{SEED} {stage}")
+        total = tiny.stages.run(tiny.folder, stage, dvc=True).operations
+        # At a moment of its own, with half of a write done; or by another process, some milliseconds later.
+        moments = range(1, total + 1) if TORTURE else draw.sample(range(1, total + 1), 1)
+        cases = [("kill", n, "", 0.0) for n in moments]
+        for n in range(TRIES - (not TORTURE)):
+            victim = VICTIMS[(n + STAGES.index(stage)) % 3]
+            cases.append(("report", draw.randint(1, total), victim, draw.uniform(0, DELAY)))
+        before = tiny.others()
+        for mode, at, victim, delay in cases:
+            tiny.write(tiny.old, stage)
+            if draw.random() < 0.5:
+                tiny.remove(stage)
+            ended = tiny.stages.run(tiny.folder, stage, mode, at, victim=victim, delay=delay, dvc=True)
+            kills += ended.code != 0
+            if what := wrong(tiny, stage, ended.dead):
+                faults.append(
+                    f"{stage}, {victim or 'itself'} killed at {at} of {total}, {delay:.4f} s: {what}"
+                )
+        assert tiny.others() == before
+    print(f"{group[0]}: {kills} kills")
+    assert not faults, f"{len(faults)}:\n" + "\n".join(faults[:20])
+    assert kills >= 30
+
+
+class Dvc:
+    """The real DVC in a copy of the project, whose dvc.lock describes all outputs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.environment = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
+        self.environment["PATH"] = path
+
+    def start(self, module: str, *words: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *words],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
+        )
+
+    def run(self, module: str, *words: str) -> tuple[int, str]:
+        process = self.start(module, *words)
+        printed = process.communicate()[0]
+        return process.returncode, printed
+
+    def killed(self, stage: str, victim: str, writing: bool, delay: float) -> bool:
+        """Runs a stage and kills it `delay` seconds after it has begun, or has begun to write an output.
+        Returns whether it was still running."""
+        process = self.start("dvc", "repro", "--single-item", "--force", stage)
+        sign = "*/.*.part" if writing else f".work/locks/{stage}-*"
+        while process.poll() is None and not any(self.folder.glob(sign)):
+            time.sleep(0.002)
+        time.sleep(delay)
+        if process.poll() is not None:
+            return False
+        dvc = psutil.Process(process.pid)
+        family = [dvc, *dvc.children(recursive=True)]
+        ours = [one for one in family[1:] if f"stages.{stage}" in one.cmdline()]
+        victims = {"stage": ours, "dvc": [dvc], "group": family}[victim]
+        for one in victims:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        process.communicate()
+        psutil.wait_procs(family[1:], timeout=10)
+        return True
+
+    def repaired(self) -> bool:
+        """Whether DVC's state was damaged; then it is repaired by the command that tools.verify names."""
+        code, printed = self.run("tools.verify", "--state")
+        if code:
+            assert "run `python -m tools.verify --repair`" in printed
+            assert self.run("tools.verify", "--repair")[0] == 0
+        return bool(code)
+
+
+@pytest.fixture(scope="module")
+def real(tiny: Project, tmp_path_factory: pytest.TempPathFactory) -> Dvc:
+    folder = tmp_path_factory.mktemp("real") / "project"
+    shutil.copytree(tiny.folder, folder, symlinks=True)
+    (folder / "dvc.lock").unlink()
+    (folder / "tools").symlink_to(ROOT / "tools")
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    made = Dvc(folder)
+    code, printed = made.run("dvc", "commit", "--force", "--quiet")
+    assert code == 0, printed
+    return made
+
+
+def test_a_killed_run_of_dvc_that_is_started_again_makes_the_same_bytes(tiny: Project, real: Dvc) -> None:
+    draw = random.Random(SEED)
+    here = Project(tiny.stages, real.folder, tiny.old, tiny.new, tiny.printed)
+    kills, repairs = 0, 0
+    for n in range(REPROS):
+        stage = STAGES[n % len(STAGES)] if TORTURE else ("tokens", "vocabulary", "ids")[n]
+        here.write(tiny.old, stage)
+        kills += real.killed(stage, VICTIMS[n % 3], draw.random() < 0.7, draw.uniform(0, 0.05))
+        repairs += real.repaired()
+        code, printed = real.run("dvc", "repro", "--single-item", "--force", stage)
+        assert code == 0, printed
+        assert set(here.states(stage).values()) <= {"new", "both"}, stage
+        assert here.leftovers() == []
+    code, printed = real.run("dvc", "status")
+    assert "up to date" in printed, printed
+    print(f"{kills} kills of `dvc repro`, {repairs} repairs")
+    assert kills >= REPROS // 2
