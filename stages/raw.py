@@ -19,12 +19,14 @@ Labels are text in the corpus and numbers from here on; data/labels.json lists t
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pydantic import Field
+from tqdm import tqdm
 
 from stages import LABELLED, SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
 from stages.lib.command import Refusal, run
@@ -95,7 +97,7 @@ def assign_splits(store: Store, params: Params) -> dict[str, int]:
     official = store.official_splits()
     fractions = {TEST: params.test, VALIDATION: params.validation}
     fractions = {split: share for split, share in fractions.items() if split not in official}
-    return dropped | store.assign_splits(lambda number: split_for(number, fractions), set(fractions))
+    return dropped | store.assign_splits(fractions)
 
 
 def check_enough(counts: dict[str, Counter[str]], names: Sequence[str], rows: int, where: Path) -> None:
@@ -121,7 +123,8 @@ def check_enough(counts: dict[str, Counter[str]], names: Sequence[str], rows: in
 def read_reviews(source: Source, path: Path, salt: str, store: Store) -> Inspection:
     """Puts all reviews but empty ones into the store, and counts what is unusual about them."""
     seen = Inspection()
-    with progress("raw", "reviews") as bar:
+
+    def rows(bar: "tqdm[Any]") -> Iterator[Row]:
         for review in reviews(source, path):
             bar.update()
             row = to_row(review, salt, source.labels)
@@ -131,7 +134,10 @@ def read_reviews(source: Source, path: Path, salt: str, store: Store) -> Inspect
             seen.add(row.text)
             if review.label is not None and row.label is None and review.label not in source.labels:
                 seen.missing[review.label] += looks_missing(review.label)
-            store.add(row)
+            yield row
+
+    with progress("raw", "reviews") as bar:
+        store.add(rows(bar))
     seen.missing = +seen.missing  # without those that count 0
     return seen
 
@@ -144,7 +150,8 @@ def main(params: Path, check: Path, corpus: Path, raw: Path, labels: Path, metri
     path = locate(source, corpus, choices.checksum)
     with disk_checked(), closing((store := Store()).connection):
         seen = read_reviews(source, path, choices.salt, store)
-        if (name := store.repeated_id()) is not None:
+        numbered = source.columns is not None and source.columns.id is None  # ids are the numbers of the rows
+        if not numbered and (name := store.repeated_id()) is not None:
             raise Refusal(f"{path}: two reviews have the id {name!r}; ids must be unique")
         dropped = assign_splits(store, choices)
         counts = store.counts()

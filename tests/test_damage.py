@@ -3,7 +3,6 @@
 `make fuzz` (tests/fuzz.py) does the same for as long as one likes.
 """
 
-import collections
 import gc
 import io
 import json
@@ -175,7 +174,7 @@ def test_a_full_folder_for_temporary_files_is_refused() -> None:
     store.connection.execute("PRAGMA max_page_count = 4")  # as on a disk with 16 KB
     rows = [Row(str(number), "x" * 1000, None, None, None, 0.0, 0.0) for number in range(100)]
     with pytest.raises(Refusal, match=r"database in .*full; .* or set TMPDIR"), disk_checked():
-        collections.deque(map(store.add, rows))
+        store.add(rows)
     store.connection.close()
 
 

@@ -24,7 +24,7 @@ from stages.lib.command import Refusal
 from stages.lib.files import write_json
 from stages.lib.labels import label_names
 from stages.lib.readers import Review
-from stages.lib.store import Store
+from stages.lib.store import Row, Store
 from stages.raw import (
     SCHEMA,
     Params,
@@ -143,8 +143,7 @@ def stored(
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """The rows with their splits, and how many were dropped; labels are a and b."""
     store = Store()
-    for review in reviews:
-        store.add(to_row(review, salt))
+    store.add(to_row(review, salt) for review in reviews)
     dropped = assign_splits(store, Params(**{**CHOICES, **choices, "salt": salt}))  # type: ignore[arg-type]
     batches = store.batches({None: None, "a": 0, "b": 1}, SCHEMA)
     return [row for batch in batches for row in batch.to_pylist()], dropped
@@ -182,6 +181,33 @@ def test_the_hash_of_a_text_equals_the_value_computed_by_hand() -> None:
 )
 def test_split_for_divides_the_unit_interval_by_the_fractions(number: float, split: str) -> None:
     assert split_for(number, {"test": 0.2, "validation": 0.1}) == split
+
+
+@given(
+    st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=20),
+    st.dictionaries(st.sampled_from(["test", "validation"]), st.floats(0.01, 0.99)),
+)
+def test_splits_in_sql_equal_those_of_the_definition(keys: list[float], fractions: dict[str, float]) -> None:
+    store = Store()
+    store.add(Row(str(n), f"text {n}", "a", None, None, n, key) for n, key in enumerate(keys))
+    store.assign_splits(fractions)
+    splits = store.connection.execute("SELECT split FROM review ORDER BY position")
+    assert [split for (split,) in splits] == [split_for(key, fractions) for key in keys]
+    store.connection.close()
+
+
+def test_texts_that_occur_once_cost_little_work_of_the_database() -> None:
+    store = Store()
+    count, calls = 1000, []
+    store.add(to_row(Review(str(n), f"text {n}", "a", None), "firth") for n in range(count))
+    store.connection.set_progress_handler(lambda: calls.append(1), 10)  # after ten of its instructions
+    assign_splits(store, Params(**CHOICES))  # type: ignore[arg-type]
+    store.counts()
+    store.shared_texts("validation", "test")
+    store.repeated_texts()
+    store.contradicted_texts()
+    assert 10 * len(calls) / count < 100  # 166 if every query looks at every row
+    store.connection.close()
 
 
 def test_a_corpus_with_its_own_splits_gives_the_expected_rows_and_metrics(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """What is unusual about a corpus, one sentence each: `raw` prints them, and the report shows them."""
 
 import re
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -37,16 +36,30 @@ class Inspection:
 
     def __init__(self) -> None:
         self.reviews = self.html = self.addresses = self.no_spaces = self.empty = 0
-        self.lengths = array("q")  # in characters
+        self.lengths: Counter[int] = Counter()  # how many texts have each number of characters
         self.missing: Counter[str] = Counter()
 
     def add(self, text: str) -> None:
         """Counts what is in a text. Cheap tests come first: most texts have none of it."""
         self.reviews += 1
-        self.lengths.append(len(text))
+        self.lengths[len(text)] += 1
         self.html += ("<" in text or "&" in text) and HTML.search(text) is not None
         self.addresses += ("://" in text or "www." in text) and ADDRESS.search(text) is not None
         self.no_spaces += not text.isascii() and NO_SPACES.search(text) is not None
+
+
+def quantile(counts: Counter[int], share: float) -> int:
+    """The number below or at which this share of all numbers is; 0 if there are none.
+
+    >>> quantile(Counter([7, 7, 7, 9]), 0.5), quantile(Counter([7, 9]), 1.0)
+    (7, 9)
+    """
+    position = int(share * (counts.total() - 1))
+    for number in sorted(counts):
+        position -= counts[number]
+        if position < 0:
+            return number
+    return 0
 
 
 def quoted(names: Iterable[str]) -> str:
@@ -62,8 +75,7 @@ def of_texts(seen: Inspection) -> dict[str, str]:
     read = seen.reviews + seen.empty
     if seen.empty:
         sentences["empty"] = f"{seen.empty:,} of {read:,} texts are empty and were dropped"
-    lengths = sorted(seen.lengths) or [0]
-    usual, longest = lengths[int(0.95 * (len(lengths) - 1))], lengths[-1]
+    usual, longest = quantile(seen.lengths, 0.95), max(seen.lengths, default=0)
     if longest > EXTREME * usual:
         sentences["long"] = (
             f"the longest text has {longest:,} characters, and 95 of 100 have at most {usual:,}; "

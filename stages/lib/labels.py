@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from stages.lib.command import Refusal
 from stages.lib.corpora import Source
@@ -14,6 +15,7 @@ MISSING = {"", "nan", "n/a", "#n/a", "na", "<na>", "none", "null", "nil"}
 POSITIVE = {"positive", "pos", "good", "happy", "yes", "true", "like", "recommended"}
 
 
+@lru_cache(maxsize=1000)  # of a table, the same few labels are asked for in every row
 def looks_missing(label: str) -> bool:
     """Whether a label is one of the ways in which programs write that there is none.
 

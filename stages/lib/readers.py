@@ -96,18 +96,20 @@ def _from_table(source: Source, table: Iterable[rows.Row], where: str, split: st
         if number == 1:
             rows.require(required, row, where)
         here = f"{where}, review {number}"
-        rows.require(required[:1], row, here)
-        text = rows.cell(row, columns.text, here)
-
-        def cell(column: str | None, row: rows.Row = row, here: str = here) -> str | None:
-            return rows.text_of(rows.cell(row, column, here)) if column else None
-
-        stated, name = cell(columns.split), cell(columns.id)
+        if columns.text not in row:
+            rows.require(required[:1], row, here)
+        if type(text := row[columns.text]) is not str:
+            text = rows.cell(row, columns.text, here)
+        stated = rows.plain(row, columns.split, here) if columns.split else None
+        name = rows.plain(row, columns.id, here) if columns.id else None
+        label = rows.plain(row, columns.label, here) if columns.label else None
+        group = rows.plain(row, columns.group, here) if columns.group else None
+        split_by = rows.plain(row, columns.split_by, here) if columns.split_by else None
         yield Review(
-            id=f"{split}/{name or number}" if split else name or str(number),
-            text="" if text is None else str(text),
-            label=cell(columns.label),
-            split=split or (known_split(stated, source, here) if stated else None),
-            group=cell(columns.group),
-            split_by=cell(columns.split_by),
+            f"{split}/{name or number}" if split else name or str(number),
+            "" if text is None else str(text),
+            label,
+            split or (known_split(stated, source, here) if stated else None),
+            group,
+            split_by,
         )

@@ -104,6 +104,14 @@ def cell(row: Mapping[str, object], column: str, where: str) -> object:
     return value
 
 
+def plain(row: Mapping[str, object], column: str, where: str) -> str | None:
+    """`text_of` the `cell`, in one step for most cells."""
+    value = row.get(column)
+    if type(value) is str and value.isascii():
+        return value.strip() or None
+    return text_of(cell(row, column, where))
+
+
 def text_of(value: object) -> str | None:
     """A label, split or id as text: 1, 1.0 and "1" are equal; an empty cell is None.
 

@@ -4,8 +4,9 @@ import os
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -13,6 +14,8 @@ import pyarrow as pa
 from stages import SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
 from stages.lib.command import Refusal
 from stages.lib.tables import BATCH, batch_of
+
+REPEATED = "text_key IN (SELECT text_key FROM repeated)"  # of a text that occurs more than once
 
 
 @contextmanager
@@ -26,6 +29,22 @@ def disk_checked() -> Iterator[None]:
             f"the temporary database in {folder}: {error}; it takes as much space as the corpus: free some, "
             "or set TMPDIR to a folder on another disk"
         ) from None
+
+
+def split_of_key(fractions: Mapping[str, float]) -> str:
+    """The split of the column `split_key` in SQL, with the fractions as parameters.
+
+    Reference: `stages.raw.split_for`. Test: tests/test_raw.py,
+    test_splits_in_sql_equal_those_of_the_definition. It is faster than a call of Python for each row.
+
+    >>> split_of_key({"test": 0.2})
+    "CASE WHEN split_key < :test THEN 'test' ELSE 'train' END"
+    """
+    key, cases = "split_key", ""
+    for split in fractions:
+        cases += f"WHEN {key} < :{split} THEN '{split}' "
+        key += f" - :{split}"
+    return f"CASE {cases}ELSE '{TRAIN}' END" if cases else f"'{TRAIN}'"
 
 
 class Row(NamedTuple):
@@ -53,12 +72,12 @@ class Store:
             ' "group" TEXT, text_key REAL, split_key REAL, text TEXT)'
         )
 
-    def add(self, row: Row) -> None:
-        """Adds a review."""
-        self.connection.execute(
+    def add(self, rows: Iterable[Row]) -> None:
+        """Adds reviews."""
+        self.connection.executemany(
             'INSERT INTO review (id, text, label, split, "group", text_key, split_key)'
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            row,
+            map(tuple, rows),  # which sqlite3 reads faster than a NamedTuple
         )
 
     def repeated_id(self) -> str | None:
@@ -76,21 +95,24 @@ class Store:
             f"DELETE FROM review WHERE label IS NULL AND split IN ('{VALIDATION}', '{TEST}')"
         ).rowcount
 
-    def assign_splits(self, split_of: Callable[[float], str], held_out: set[str]) -> dict[str, int]:
+    def assign_splits(self, fractions: Mapping[str, float]) -> dict[str, int]:
         """Gives every undecided or training review the split of its key; returns how many were dropped.
 
-        `held_out` are the splits that the corpus does not bring. A training or unlabelled text that is also
-        in validation or test is dropped, and so is a validation text that is also in test.
+        `fractions` are those of the splits that the corpus does not bring. A training or unlabelled text
+        that is also in validation or test is dropped, and so is a validation text that is also in test.
         """
         database = self.connection
         database.execute("CREATE INDEX by_text ON review (text_key)")
+        # Most texts occur once. The queries below look at the rows of the others alone.
+        database.execute(
+            "CREATE TABLE repeated AS SELECT text_key FROM review GROUP BY text_key HAVING count(*) > 1"
+        )
         # First the training texts that the corpus itself holds out, before training data is split further.
         dropped = {TRAIN: self._drop(TRAIN, {VALIDATION, TEST})}
-        database.create_function("split_of", 1, split_of, deterministic=True)
         undecided = f"split IS NULL OR split = '{TRAIN}'"
-        database.execute(f"UPDATE review SET split = split_of(split_key) WHERE {undecided}")
+        database.execute(f"UPDATE review SET split = {split_of_key(fractions)} WHERE {undecided}", fractions)
         # Equal texts with different split keys may be in two splits now.
-        if VALIDATION in held_out:
+        if VALIDATION in fractions:
             dropped[TRAIN] += self._drop(VALIDATION, {TEST})
         dropped[TRAIN] += self._drop(TRAIN, {VALIDATION, TEST})
         dropped[UNLABELLED] = self._drop(UNLABELLED, {VALIDATION, TEST})
@@ -100,7 +122,7 @@ class Store:
         """Drops the texts of a split that are also in other splits. Undecided reviews count as training."""
         listed = ", ".join(f"'{other}'" for other in sorted(others))
         return self.connection.execute(
-            f"DELETE FROM review WHERE coalesce(split, '{TRAIN}') = ? AND EXISTS"
+            f"DELETE FROM review WHERE {REPEATED} AND coalesce(split, '{TRAIN}') = ? AND EXISTS"
             " (SELECT 1 FROM review AS other WHERE other.text_key = review.text_key"
             f" AND other.text = review.text AND other.split IN ({listed}))",
             (split,),
@@ -118,8 +140,8 @@ class Store:
     def shared_texts(self, one: str, other: str) -> int:
         """How many distinct texts are in both of two splits."""
         return self._number(
-            "SELECT count(*) FROM (SELECT text_key FROM review WHERE split = ?"
-            " INTERSECT SELECT text_key FROM review WHERE split = ?)",
+            f"SELECT count(*) FROM (SELECT text_key FROM review WHERE {REPEATED} AND split = ?"
+            f" INTERSECT SELECT text_key FROM review WHERE {REPEATED} AND split = ?)",
             one,
             other,
         )
@@ -127,14 +149,14 @@ class Store:
     def repeated_texts(self) -> int:
         """How many reviews repeat the text of another one in their split."""
         return self._number(
-            "SELECT coalesce(sum(rows - 1), 0) FROM"
-            " (SELECT count(*) AS rows FROM review GROUP BY split, text_key HAVING rows > 1)"
+            f"SELECT coalesce(sum(rows - 1), 0) FROM (SELECT count(*) AS rows FROM review WHERE {REPEATED}"
+            " GROUP BY split, text_key HAVING rows > 1)"
         )
 
     def contradicted_texts(self) -> int:
         """How many distinct texts have more than one label."""
         return self._number(
-            "SELECT count(*) FROM (SELECT text_key FROM review WHERE label IS NOT NULL"
+            f"SELECT count(*) FROM (SELECT text_key FROM review WHERE {REPEATED} AND label IS NOT NULL"
             " GROUP BY text_key HAVING count(DISTINCT label) > 1)"
         )
 
@@ -149,12 +171,17 @@ class Store:
 
         Ordered by split, then by id if it is a path, else as in the corpus.
         """
-        cursor = self.connection.execute(
-            'SELECT id, text, label, split, "group" FROM review ORDER BY CASE split '
-            + " ".join(f"WHEN '{split}' THEN {number}" for number, split in enumerate(SPLITS))
-            + " END, CASE WHEN instr(id, '/') THEN id END, position"
+        paths = self._number("SELECT EXISTS (SELECT 1 FROM review WHERE instr(id, '/'))")
+        # One pass for each split is faster than sorting all texts.
+        order = "CASE WHEN instr(id, '/') THEN id END, position" if paths else "position"
+        reviews = chain.from_iterable(
+            self.connection.execute(
+                f'SELECT id, text, label, split, "group" FROM review WHERE split = ? ORDER BY {order}',
+                (split,),
+            )
+            for split in SPLITS
         )
-        while batch := cursor.fetchmany(BATCH):
+        while batch := list(islice(reviews, BATCH)):
             ids, texts, labels, splits, groups = zip(*batch, strict=True)
             columns = (ids, texts, [label_numbers[label] for label in labels], splits, groups)
             yield batch_of(columns[: len(schema)], schema)

@@ -11,12 +11,12 @@ def clean(text: str) -> str:
     >>> clean("Good.<br /><br />Long.")
     'Good.  Long.'
     """
-    return readable(BREAK.sub(" ", text))
+    return readable(BREAK.sub(" ", text) if "<" in text else text)
 
 
 def readable(text: str) -> str:
     """The text with a question mark for what UTF-8 cannot encode, such as half of an emoji in JSON."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def is_wordlike(token: str) -> bool:
