@@ -3,6 +3,7 @@
 tests/test_reproduce.py runs Firth's own pipeline twice.
 """
 
+import hashlib
 import importlib.metadata
 import os
 import shutil
@@ -16,6 +17,7 @@ import pytest
 from stages.lib.command import Refusal
 from tests.conftest import ROOT, refused
 from tools import reproduce
+from tools.revisions import find
 
 PIPELINE = """
 stages:
@@ -101,11 +103,6 @@ def record(old: str, new: str) -> None:
     commit(Path())
 
 
-def md5_in_lock(path: str) -> str:
-    lines = Path("dvc.lock").read_text(encoding="utf-8").partition("outs:\n    - path: " + path)[2].split()
-    return lines[lines.index("md5:") + 1]
-
-
 def test_a_revision_is_run_from_nothing_with_files_that_git_does_not_have(
     repository: Path, reproduced: Reproduced, tmp_path: Path
 ) -> None:
@@ -142,27 +139,34 @@ def test_the_first_difference_is_named_and_the_folder_is_removed(
     assert not list((tmp_path / "temporary").iterdir())
 
 
-def test_a_number_in_a_file_of_git_is_compared(repository: Path, reproduced: Reproduced) -> None:
-    wrong = '{"length": 24}\n'
-    md5 = call(repository, "sh", "-c", "md5sum < metrics.json").split()[0]
-    Path("metrics.json").write_text(wrong, encoding="utf-8")
-    record(md5, call(repository, "sh", "-c", "md5sum < metrics.json").split()[0])
-    code, lines = reproduced("HEAD")
-    assert code == 1
-    assert lines[-2].startswith("differs: two: metrics.json: length: 24 recorded, 23 made (MD5 ")
+def compared(capfd: pytest.CaptureFixture[str]) -> list[str]:
+    """What is printed of the outputs in this folder beside those of the last commit."""
+    (revision,) = find(["HEAD"])
+    capfd.readouterr()
+    assert not reproduce.compare(revision, Path())
+    return [line[10:] for line in capfd.readouterr().out.splitlines()]
+
+
+def test_a_number_in_a_file_of_git_is_compared(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    right = Path("metrics.json").read_bytes()
+    wrong = b'{"length": 24}\n'
+    Path("metrics.json").write_bytes(wrong)
+    record(hashlib.md5(right).hexdigest(), hashlib.md5(wrong).hexdigest())
+    Path("metrics.json").write_bytes(right)
+    assert compared(capfd)[0].startswith("differs: two: metrics.json: length: 24 recorded, 23 made (MD5 ")
 
 
 def test_a_wrong_hash_without_its_file_is_reported_as_a_hash(
-    repository: Path, reproduced: Reproduced
+    repository: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    md5 = md5_in_lock("data/one.txt")
-    record(md5, "a" * 32)
-    code, lines = reproduced()
-    assert code == 1
-    assert lines[-3] == (
+    md5 = hashlib.md5(Path("data/one.txt").read_bytes()).hexdigest()
+    record(md5, "a" * 32)  # data/two.txt is the same
+    assert compared(capfd) == [
         f"differs: one: data/one.txt: MD5 {'a' * 32} recorded, {md5} made; "
-        "the recorded version is neither in DVC's cache nor in git"
-    )
+        "the recorded version is neither in DVC's cache nor in git",
+        "  also: two: data/two.txt",
+        "2 of 3 outputs differ from the dvc.lock of HEAD",
+    ]
 
 
 def test_code_that_was_changed_after_the_run_is_named_in_a_commit_of_no_branch(

@@ -35,7 +35,7 @@ def test_a_training_stopped_after_any_checkpoint_gives_the_same_bytes(
 ) -> None:
     run = Run(tmp_path, fruit_and_tools(400))
     (tmp_path / "pretrained/some.vec").write_text("apple 1 2 3 4 5 6 7 8\n", encoding="utf-8")
-    params = run.params(epochs=12, **choices)
+    params = run.params(epochs=6, **choices)
     embeddings.main(params, *run.paths)
     whole = run.bytes()
     for path in run.outputs:
