@@ -293,13 +293,17 @@ def report(key: str, what: str, content: bytes, name: str, folder: Path) -> None
 
 
 class Shared:
-    """What the processes count, by the number of the kind of file."""
+    """What each process counts: (process, kind of file). No two processes write to one number."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.inputs, self.refused, self.failed, self.kinds = (
-            multiprocessing.Array("Q", len(names)) for _ in range(4)
+        self.inputs, self.refused, self.failed, self.kinds, self.slowest = (
+            np.frombuffer(multiprocessing.RawArray("d", PROCESSES * len(names))).reshape(PROCESSES, -1)
+            for _ in range(5)
         )
-        self.slowest = multiprocessing.Array("d", len(names))
+
+    def __str__(self) -> str:
+        inputs, refused, failed = (int(part.sum()) for part in (self.inputs, self.refused, self.failed))
+        return f"{inputs:,} inputs, {refused:,} refused, {failed:,} failed"
 
 
 def work(
@@ -327,18 +331,18 @@ def work(
                 with limits.held():
                     outcome, error = outcome_of(path)
                 taken = time.process_time() - start
-                shared.inputs[n] += 1
-                shared.slowest[n] = max(shared.slowest[n], taken)
-                shared.refused[n] += bool(outcome)
+                shared.inputs[number, n] += 1
+                shared.slowest[number, n] = max(shared.slowest[number, n], taken)
+                shared.refused[number, n] += bool(outcome)
                 key = (name, place_of(error) if error else outcome)
                 if key not in seen:
                     seen.add(key)
-                    shared.kinds[n] += bool(outcome)
+                    shared.kinds[number, n] += bool(outcome)
                     if error is None and len(content) <= LARGEST and len(pools[n]) < POOL:
                         pools[n].append(content)
                     if error is not None:
                         report(key[1], str(error), content, name, kept)
-                shared.failed[n] += error is not None
+                shared.failed[number, n] += error is not None
 
 
 def fuzz(names: Sequence[str], seconds: float, seed: int, kept: Path) -> bool:
@@ -347,18 +351,16 @@ def fuzz(names: Sequence[str], seconds: float, seed: int, kept: Path) -> bool:
     shared, end = Shared(names), time.time() + seconds
     with tempfile.TemporaryDirectory(dir=IN_MEMORY if Path(IN_MEMORY).is_dir() else None) as home:
         running: dict[int, Any] = {}
-        starts = 0
-        deaths = 0
-        shown = time.time()
+        starts, shown = 0, time.time()
         while time.time() < end or running:
             for number in range(PROCESSES):
                 process = running.get(number)
                 if process is not None and not process.is_alive():
                     del running[number]
                     if process.exitcode:
-                        deaths += 1
                         for path in (Path(home) / str(number)).glob("*"):
                             report(f"exit code {process.exitcode}", "", path.read_bytes(), path.name, kept)
+                            shared.failed[number, names.index(path.name)] += 1
                 if number not in running and time.time() < end:
                     starts += 1
                     arguments = (number, names, f"{seed} {starts}", end, shared, Path(home), kept)
@@ -367,11 +369,9 @@ def fuzz(names: Sequence[str], seconds: float, seed: int, kept: Path) -> bool:
             time.sleep(0.2)
             if time.time() > shown + 30:
                 shown = time.time()
-                print(f"{sum(shared.inputs):,} inputs, {sum(shared.failed) + deaths:,} failed", flush=True)
-    print(table(names, shared))
-    failed = sum(shared.failed) + deaths
-    print(f"{sum(shared.inputs):,} inputs, {sum(shared.refused):,} refused, {failed:,} failed, seed {seed}")
-    return not failed
+                print(shared, flush=True)
+    print(f"{table(names, shared)}\n{shared}, seed {seed}")
+    return not shared.failed.any()
 
 
 def table(names: Sequence[str], shared: Shared) -> str:
@@ -380,11 +380,9 @@ def table(names: Sequence[str], shared: Shared) -> str:
         "| file | inputs | refused | kinds of refusal | failed | slowest |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    for n, name in enumerate(names):
-        counts = [
-            f"{counted[n]:,}" for counted in (shared.inputs, shared.refused, shared.kinds, shared.failed)
-        ]
-        lines.append(f"| {' | '.join([name, *counts])} | {shared.slowest[n]:.2f} s |")
+    counts = (shared.inputs.sum(0), shared.refused.sum(0), shared.kinds.max(0), shared.failed.sum(0))
+    for name, slowest, *of_kind in zip(names, shared.slowest.max(0), *counts, strict=True):
+        lines.append(f"| {' | '.join([name, *(f'{count:,.0f}' for count in of_kind)])} | {slowest:.2f} s |")
     return "\n".join(lines)
 
 
