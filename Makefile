@@ -6,7 +6,7 @@ VENV := .venv
 READY := $(VENV)/ready
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test fuzz check wheel help bench bench-startup bench-embeddings bench-growth bench-threads \
+.PHONY: repro test fuzz audit check wheel help bench bench-startup bench-embeddings bench-growth bench-threads \
 	bench-classifier bench-suite bench-explorer screenshots torture lock clean
 
 repro: $(READY) ## run what is out of date, print the metrics
@@ -27,6 +27,10 @@ check: $(READY) ## check style and types
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
+
+audit: $(READY) ## dangerous calls in the code, and known vulnerabilities of the packages
+	@$(RUN) python -m tools.extra audit
+	@$(RUN) python -m tools.audit
 
 wheel: $(READY) ## the predictor as a package, in dist/
 	@$(RUN) python -m tools.wheel --output dist

@@ -29,8 +29,8 @@ def mode(path: Path) -> int:
 
 def test_the_database_of_raw_is_private() -> None:
     store = Store()
-    for n in range(600):  # more than SQLite keeps in memory
-        store.add(Row(str(n), f"{n} " * 4000, None, None, None, n, n))
+    texts = 600  # more than SQLite keeps in memory
+    store.add(Row(str(n), f"{n} " * 4000, None, None, None, n, n) for n in range(texts))
     links = {link: str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
     modes = [mode(link) for link, target in links.items() if "/etilqs_" in target]  # SQLite's
     store.connection.close()

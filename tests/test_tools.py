@@ -92,20 +92,29 @@ def test_metrics_are_not_printed_after_a_stage_failed(finished: Path) -> None:
 
 @pytest.mark.parametrize("tool", sorted(path.stem for path in (ROOT / "tools").glob("[a-z]*.py")))
 def test_help_is_printed_and_nothing_else_happens(tool: str) -> None:
-    if tool in (
-        "alignment",
-        "dvc_state",
-        "imports",
-        "predictions",
-        "revisions",
-        "sniff",
-        "writers",
-    ):  # modules without a command
+    if '__name__ == "__main__"' not in (ROOT / f"tools/{tool}.py").read_text(encoding="utf-8"):
         pytest.skip("has no command")
     words = [sys.executable, "-m", f"tools.{tool}", "--help"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage:")
+
+
+def test_an_extra_is_installed_with_the_locked_versions_and_without_hashes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(command: list[object], **_: object) -> subprocess.CompletedProcess[bytes]:
+        constraint = Path(str(command[command.index("--constraint") + 1])).read_text(encoding="utf-8")
+        assert "hash" not in constraint
+        assert "\ntorch==" in constraint
+        assert len(constraint.splitlines()) == Path("requirements.lock").read_text().count("==")
+        assert command[-2:] == extra.extras()["audit"]
+        return subprocess.CompletedProcess([], 3)
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(SystemExit, match="3"):
+        extra.main(["audit"])
 
 
 def test_an_unknown_extra_and_an_index_that_is_no_url_are_refused(

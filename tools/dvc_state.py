@@ -23,7 +23,8 @@ def lock_of(content: bytes) -> Yaml | None:
     from voluptuous import Invalid
 
     try:
-        lock: Yaml = COMPILED_LOCKFILE_SCHEMA(yaml.load(content.decode("utf-8"), Loader))
+        written = yaml.load(content.decode("utf-8"), Loader)  # nosec B506  # a SafeLoader
+        lock: Yaml = COMPILED_LOCKFILE_SCHEMA(written)
     except (yaml.YAMLError, ValueError, Invalid, RecursionError):
         return None
     return lock

@@ -6,8 +6,10 @@ It is a group of packages that `make` leaves out.
 """
 
 import argparse
+import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +24,12 @@ def extras() -> dict[str, list[str]]:
     return by_name
 
 
+def pinned() -> list[str]:
+    """The versions in requirements.lock, without hashes: with one, pip wants those of the extra too."""
+    lock = Path("requirements.lock").read_text(encoding="utf-8")
+    return re.findall(r"^[\w.-]+==[\w.+!]+", lock, re.MULTILINE)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Installs. Exits as pip does, or with 2 if there is no such extra."""
     known = extras()
@@ -31,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("extra", choices=sorted(known))
     extra = parser.parse_args(arguments).extra
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    done = subprocess.run([*pip, "--constraint", "requirements.lock", *known[extra]], check=False)
+    with tempfile.TemporaryDirectory() as folder:
+        versions = Path(folder) / "versions.txt"
+        versions.write_text("\n".join(pinned()), encoding="utf-8")
+        done = subprocess.run([*pip, "--constraint", versions, *known[extra]], check=False)
     sys.exit(done.returncode)
 
 

@@ -203,7 +203,8 @@ def as_yaml(source: Mapping[str, Any]) -> str:
 
     def scalar(text: str) -> str:
         plain = re.fullmatch(r"[A-Za-z_][\w./-]*", text) and all(
-            yaml.load(text, loader) == text for loader in (Loader, yaml.SafeLoader)
+            yaml.load(text, loader) == text  # nosec B506  # both are safe
+            for loader in (Loader, yaml.SafeLoader)
         )
         return text if plain else json.dumps(text, ensure_ascii=False)
 

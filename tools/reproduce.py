@@ -15,7 +15,6 @@ all outputs are equal, 1 if one differs or REV is not valid, 2 if the revision c
 """
 
 import argparse
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -34,7 +33,7 @@ from stages.lib.command import Refusal, exit_on_refusal
 from stages.lib.terminal import printable
 from tools.difference import difference
 from tools.revisions import LOCK, PARAMS, WORKSPACE, Revision, at, differing, find, flat
-from tools.verify import File, files_of, git, in_cache, md5_of
+from tools.verify import File, files_of, git, in_cache, md5_of, md5_of_bytes
 
 PIPELINE, PACKAGES, CORPORA = Path("dvc.yaml"), Path("requirements.lock"), "data/corpora"
 READY = ".venv/ready"  # the file that the Makefile's rule for the environment makes
@@ -177,7 +176,7 @@ def copied(file: File, revision: Revision, project: Path) -> bool:
             shutil.copyfile(file.path, target)
         return True
     kept = in_cache(revision.cache, file.md5)
-    if not kept.is_file() or hashlib.md5(kept.read_bytes()).hexdigest() != file.md5.removesuffix(".dir"):
+    if not kept.is_file() or md5_of_bytes(kept.read_bytes()) != file.md5.removesuffix(".dir"):
         return False
     if not file.md5.endswith(".dir"):
         shutil.copyfile(kept, target)
@@ -256,7 +255,7 @@ def recorded(output: Output, revision: Revision) -> Iterator[Path | None]:
         yield kept
         return
     content = git("show", f"{revision.commit}:./{output.path}") or b""
-    if hashlib.md5(content).hexdigest() != output.md5:
+    if md5_of_bytes(content) != output.md5:
         yield None
         return
     with tempfile.NamedTemporaryFile() as file:

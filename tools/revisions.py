@@ -179,7 +179,7 @@ def at(commit: str, path: Path, name: str) -> Yaml:
             f"{name}: no {path} in commit {commit[:7]}; expected a commit of Firth after `dvc repro`"
         )
     try:
-        content = yaml.load(shown.stdout.decode("utf-8"), Loader)
+        content = yaml.load(shown.stdout.decode("utf-8"), Loader)  # nosec B506  # a SafeLoader
     except (yaml.YAMLError, ValueError) as error:
         raise Refusal(f"{name}: {path} in commit {commit[:7]} is not valid YAML: {error}") from None
     if not isinstance(content, dict):

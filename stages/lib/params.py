@@ -102,7 +102,7 @@ Loader.add_constructor("tag:yaml.org,2002:float", _float)
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises Refusal if the file is no mapping, not YAML or not UTF-8."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader)  # nosec B506  # a SafeLoader
     except FileNotFoundError:
         raise Refusal(f"{path}: no such file") from None
     except UnicodeDecodeError as error:

@@ -6,7 +6,6 @@ config.json           what is in that metadata, and the parameters of the run, f
 README.md             the model card
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from stages.lib.params import read_yaml
 from stages.predictor import Predictor
 from tools.exports.card import Facts, card
 from tools.exports.targets import CONFIG, copy, has_fields, require_folder
+from tools.verify import md5_of_bytes
 
 LOCK = Path("dvc.lock")
 CORPORA = Path("data/corpora")
@@ -66,7 +66,7 @@ def require_one_run(stages: dict[str, Any], paths: list[Path]) -> None:
     for path in paths:
         if not path.is_file():
             raise Refusal(f"{path}: no such file; run the pipeline first: dvc repro")
-        if recorded.get(path.as_posix()) != hashlib.md5(path.read_bytes()).hexdigest():
+        if recorded.get(path.as_posix()) != md5_of_bytes(path.read_bytes()):
             raise Refusal(f"{path}: not the file of the run in {LOCK}; run dvc repro")
 
 
