@@ -260,6 +260,32 @@ def test_nothing_is_repaired_while_dvc_is_at_work(repository: Path) -> None:
     assert verify.main([]) == 1  # may be looked at
 
 
+def test_a_killed_experiment_is_named_and_resumed(repository: Path, verified: Verified) -> None:
+    branch = call(repository, "git", "symbolic-ref", "--short", "HEAD").strip()
+    Path("params.yaml").write_text("corpus: mine\n", encoding="utf-8")
+    call(repository, "git", "update-ref", "refs/exps/exec/EXEC_MERGE", "HEAD")
+    head = call(repository, "git", "rev-parse", "HEAD").strip()
+    call(repository, "git", "checkout", "--quiet", head)
+    code, lines = verified("--state")
+    assert (code, lines) == (
+        1,
+        [
+            f"`dvc exp run` was killed: HEAD is detached from {branch}; "
+            "run `python -m tools.verify --repair`, which loses nothing"
+        ],
+    )
+    code, lines = verified("--repair")
+    assert (code, len(lines)) == (0, 2)
+    assert f"HEAD is on {branch} again" in lines[0]
+    assert call(repository, "git", "symbolic-ref", "--short", "HEAD").strip() == branch
+    assert Path("params.yaml").read_text(encoding="utf-8") == "corpus: mine\n"
+    record = Path(".dvc/tmp/exps/run/workspace/workspace.json")
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"pid": os.getpid()}), encoding="utf-8")
+    with pytest.raises(Refusal, match=rf"process {os.getpid()} runs an experiment here"):
+        verify.main(["--repair"])
+
+
 def test_a_folder_without_dvc_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Refusal, match="run this in a repository of DVC"):

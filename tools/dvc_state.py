@@ -12,6 +12,8 @@ import yaml
 from stages.lib.command import Refusal
 from stages.lib.files import atomic, work_folder
 from stages.lib.params import Loader
+from stages.lib.processes import is_dead
+from tools.interrupted import processes
 from tools.revisions import LOCK, Yaml
 
 RWLOCK = "rwlock"  # which process reads and writes which path
@@ -65,6 +67,9 @@ def require_idle(temporary: Path) -> None:
             pass
         what = f"process {entry['pid']} ({entry['cmd']})"
         raise Refusal(f"{what} is at work here; wait for its end, or stop it")
+    for number in processes(temporary):
+        if not is_dead(number):
+            raise Refusal(f"process {number} runs an experiment here; wait for its end, or stop it")
 
 
 def aside(path: Path) -> Path:

@@ -14,7 +14,8 @@ to NAME.damaged before it is replaced. Files that DVC does not list are not touc
 
 DVC's own files are checked first, and alone with --state. With --repair an unreadable .dvc/tmp/rwlock is
 moved aside. An unreadable dvc.lock is moved to dvc.lock.damaged, and replaced by that of the last commit or
-of the last run of `make repro` in this folder, whichever describes more of the outputs that are here.
+of the last run of `make repro` in this folder, whichever describes more of the outputs that are here. After
+a killed `dvc exp run`, HEAD returns to its branch, and uncommitted changes to the folder.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from stages.lib.command import Refusal, exit_on_refusal
 from stages.lib.files import atomic
 from stages.lib.params import Loader, read_yaml
 from tools.dvc_state import aside, faults, keep_lock, require_idle, restore
+from tools.interrupted import interrupted, resume
 from tools.revisions import LOCK, WORKSPACE, Revision, Yaml, find
 
 PIPELINE = Path("dvc.yaml")
@@ -272,16 +274,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     cache, temporary = folders()
     damaged = faults(temporary)
+    experiment = interrupted(temporary)
     if options.repair:
         require_idle(temporary)
+        if experiment:
+            print(f"{experiment.line}; {resume(experiment, temporary)}", flush=True)
         for path in damaged:
             print(f"{path}: {restore(path)}")
         if LOCK in damaged:  # the outputs may be of a later run, which the lost file described
             print("now run `dvc repro`: outputs that it knows return from its cache")
             return 0
-    elif damaged:
+    elif damaged or experiment:
         for path in damaged:
             print(f"{path}: unreadable, cut by a full disk or a kill; {REPAIR}, which loses nothing")
+        if experiment:
+            print(f"{experiment.line}; {REPAIR}, which loses nothing")
         return 1
     if options.state:
         return 0
