@@ -21,7 +21,7 @@ QUEUE, STASH = "refs/exps/stash", "refs/stash"
 LEFT = re.compile(r"checkout: moving from (\S+) to [0-9a-f]{40}")
 BY_DVC = ("commit: dvc: commit experiment", "dvc: Restore HEAD")
 LOCKS = ("HEAD.lock", "index.lock", "refs/**/*.lock")
-OWN = ".dvc/tmp/"  # DVC commits a file of arguments there
+ARGUMENTS = ".dvc/tmp/"  # DVC adds a file with its arguments to the commit
 
 
 class Interrupted(NamedTuple):
@@ -122,7 +122,7 @@ def unapplied(saved: str) -> list[str]:
     """The files that a stash changes and that are not in the folder as it has them."""
     names = git("diff", "--name-only", "-z", f"{saved}^1", saved, "--").split("\0")
     changed = git("diff", "--name-only", "-z", saved, "--").split("\0")
-    return [name for name in names if name in changed and name and not name.startswith(OWN)]
+    return [name for name in names if name in changed and name and not name.startswith(ARGUMENTS)]
 
 
 def resume(state: Interrupted, temporary: Path) -> str:
@@ -139,7 +139,7 @@ def resume(state: Interrupted, temporary: Path) -> str:
             stashes.append((in_folder, "The folder after a killed experiment"))
         git("reset", "--quiet", "--hard")
         applied = git("stash", "apply", "--index", state.saved)
-        git("reset", "--quiet", "--", OWN)
+        git("reset", "--quiet", "--", ARGUMENTS)
         if applied and commit_of(STASH) == state.saved:
             git("stash", "drop", "--quiet")
     elif state.saved:
