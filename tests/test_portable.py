@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from stages.lib import portable
 from stages.lib.command import Refusal
-from stages.lib.portable import linear, prepare, product, sqrt
+from stages.lib.portable import MANY_OUTPUTS, linear, prepare, product, sqrt
 from tests.conftest import ROOT
 
 DIGEST_OF = """
@@ -50,6 +51,17 @@ def test_linear_equals_the_layer_in_value_and_gradient() -> None:
         for outputs in (linear(layer, vectors), layer(vectors))
     ]
     torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize(("outputs", "products"), [(MANY_OUTPUTS, 1), (MANY_OUTPUTS + 1, 0)])
+def test_many_outputs_are_one_product_of_matrices(
+    outputs: int, products: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(portable, "product", lambda *both: calls.append(1) or product(*both))
+    layer, vectors = nn.Linear(7, outputs).double(), torch.randn(5, 7, dtype=torch.float64)
+    torch.testing.assert_close(linear(layer, vectors), layer(vectors))
+    assert len(calls) == products
 
 
 def test_sqrt_is_correctly_rounded() -> None:
