@@ -33,7 +33,16 @@ from stages.lib.command import Refusal, run
 from stages.lib.corpora import Source, locate, read_source
 from stages.lib.files import read_json, write_json
 from stages.lib.inspection import Inspection, inspect, quoted
-from stages.lib.labels import arrange, known_label, label_names, looks_missing, named, order_of, positive_of
+from stages.lib.labels import (
+    arrange,
+    check_cells,
+    known_label,
+    label_names,
+    looks_missing,
+    named,
+    order_of,
+    positive_of,
+)
 from stages.lib.params import Section, read_params
 from stages.lib.progress import progress
 from stages.lib.readers import Review, reviews
@@ -161,6 +170,7 @@ def main(params: Path, check: Path, corpus: Path, raw: Path, labels: Path, metri
         by_name = named(counts, name_of)
         number_of = {split: counts[split].total() for split in SPLITS}
         check_enough(by_name, names, sum(number_of.values()), path)
+        check_cells(len(names), per_label.total() - per_label[None], str(path))
         numbers: dict[str | None, int | None] = {label: names.index(name) for label, name in name_of.items()}
         schema = GROUPED if source.columns and source.columns.group else SCHEMA
         with table_writer(raw, schema) as writer:

@@ -8,6 +8,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 
+from stages.lib import baselines
 from stages.lib.baselines import PENALTIES, majority, naive_bayes, nbsvm, tfidf, word_counts
 from stages.lib.reviews import Reviews
 
@@ -75,6 +76,26 @@ def test_nbsvm_learns_pairs_and_ignores_padding(labels: int) -> None:
     assert (nbsvm(train, test, 16, labels) == probabilities).all()
     padded = test._replace(ids=np.pad(test.ids, ((0, 0), (0, 3))))
     assert (nbsvm(train, padded, 16, labels) == probabilities).all()
+
+
+@pytest.mark.parametrize("baseline", ["nbsvm", "tfidf"])
+def test_with_many_labels_the_most_frequent_ngrams_are_used(
+    baseline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+    monkeypatch.setattr(baselines, "MANY_LABELS", 2)
+    monkeypatch.setattr(baselines, "MOST_COEFFICIENTS", 15)
+    real = baselines.learn_ngrams
+    monkeypatch.setattr(
+        baselines, "learn_ngrams", lambda *given, **others: used.append(real(*given, **others)) or used[-1]
+    )
+    for count in (2, 3):
+        reviews = clear_cut(count, 30, seed=1)
+        parts = (reviews, reviews) if baseline == "nbsvm" else (reviews, reviews, reviews)
+        probabilities = getattr(baselines, baseline)(*parts, 30, count)
+        assert probabilities.shape == (30, count)
+    few, many = (len(keys) for keys, _ in used)
+    assert few > 5 == many
 
 
 def test_nbsvm_without_known_words_predicts_its_intercept() -> None:

@@ -20,7 +20,9 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from stages import ngrams
+from stages.lib import memory
 from stages.lib.arrays import Bool, Float32, Float64, Int32
+from stages.lib.command import Refusal
 from stages.lib.folds import HeldOut, held_out
 from stages.lib.model import cross_entropy, probabilities
 from stages.lib.ngram import regression
@@ -71,6 +73,17 @@ def test_a_rare_ngram_has_a_larger_scale() -> None:
 
 
 @pytest.mark.filterwarnings("error")
+def test_more_coefficients_than_memory_are_refused_before_the_first_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inputs, y, _ = some_inputs(40)
+    scale = np.ones((inputs.shape[1], 40), np.float32)
+    monkeypatch.setattr(regression, "cross_entropy", None)  # the first step would call it
+    monkeypatch.setattr(memory, "free_memory", lambda: regression.BYTES * scale.size - 1)
+    with pytest.raises(Refusal, match=r"n-grams, which for 40 labels needs .* memory.*ngrams\.min_df"):
+        logistic_regression(Inputs([[inputs]]), y, scale, 1.0, np.ones(len(y)))
+
+
 def test_no_ngrams_have_no_scale() -> None:
     assert df_scale(np.zeros(0, np.int64), 0.5).shape == (0, 1)
 

@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages import LABELLED, SPLITS
+from stages.lib import labels as labels_module
 from stages.lib.command import Refusal
 from stages.lib.files import write_json
 from stages.lib.labels import label_names
@@ -741,7 +742,7 @@ MANY = [(f"review {n}", f"label {n}") for n in range(1200)]
         ),
         (csv_bytes((text, "") for text, _ in TABLE), r"found the labels \[\]"),
         (csv_bytes(TABLE[:9]), "expected at least 10"),
-        (csv_bytes(MANY), "1200 different values"),
+        (csv_bytes(MANY), "1,200 different values, allowed are 1,000"),
         (csv_bytes([*TABLE, ("a", "good", "b")]), "row 62: 3 cells, but the header has 2"),
         (csv_bytes([*TABLE, ("a",)]), "row 62: 1 cells"),
         (csv_bytes(TABLE) + b'"never closed,good\n', "row 62: unexpected end of data"),
@@ -752,6 +753,21 @@ def test_a_table_without_enough_labelled_reviews_is_refused(
     tmp_path: Path, content: bytes, match: str
 ) -> None:
     refuses(corpus(tmp_path, content), match)
+
+
+def test_more_labels_than_so_many_rows_allow_are_refused_with_the_number_that_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [(f"review {n}", f"label {n % 20}") for n in range(600)]
+    monkeypatch.setattr(labels_module, "MOST_CELLS", 12_000)
+    made(corpus(tmp_path / "allowed", csv_bytes(rows)))
+    monkeypatch.setattr(labels_module, "MOST_CELLS", 11_999)
+    refuses(
+        corpus(tmp_path / "more", csv_bytes(rows)),
+        "found 20 labels in 600 labelled rows; .* 19 labels are allowed",
+    )
+    monkeypatch.setattr(labels_module, "SMALL", 20)
+    made(corpus(tmp_path / "small", csv_bytes(rows)))
 
 
 def test_a_label_of_source_yaml_that_no_row_has_is_a_warning(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from stages.lib.reviews import Reviews, logits_for, unpadded
 
 L2 = 1.0  # penalty of NBSVM's linear models
 PENALTIES = (1.0, 0.1, 0.01)  # of TF-IDF's linear model, 1 / C; validation selects one
+# With more labels than these, the baselines use the most frequent n-grams, with at most so many coefficients.
+MANY_LABELS, MOST_COEFFICIENTS = 32, 1 << 24
 INTERPOLATION = 0.5  # between the mean weight and the weights; Wang and Manning: 1/4 to 1/2 do well
 
 
@@ -28,6 +30,15 @@ def majority(labels: Int32, count: int, rows: int) -> Float64:
     """The shares of the training labels (N,) for every document: (rows, L)."""
     frequencies = np.bincount(labels, minlength=count) / len(labels)
     return np.tile(frequencies, (rows, 1))
+
+
+def most_features(tokens: int, labels: int) -> int:
+    """How many words and pairs of documents with so many tokens are used: all of them, up to MANY_LABELS.
+
+    >>> most_features(1_000_000, 2), most_features(1_000_000, 1000)
+    (2000000, 16777)
+    """
+    return 2 * tokens if labels <= MANY_LABELS else min(2 * tokens, MOST_COEFFICIENTS // labels)
 
 
 def word_counts(reviews: Reviews, words: int) -> csr_matrix:
@@ -56,7 +67,7 @@ def nbsvm(train: Reviews, test: Reviews, words: int, labels: int) -> Float64:
     machine. With more than two labels each is separated from the rest, and the probabilities are normalised.
     """
     documents = unpadded(train.ids, train.lengths)
-    keys, counts = learn_ngrams(*documents, 2, words, min_df=1, max_features=2 * len(documents[0]))
+    keys, counts = learn_ngrams(*documents, 2, words, 1, most_features(len(documents[0]), labels))
     present = document_counts(counts, binary=True)  # (N, F)
     ratios = log_count_ratios(present, train.labels, labels)  # (F, O)
     scored = count_ngrams(*unpadded(test.ids, test.lengths), 2, words, Table(keys))
@@ -86,7 +97,7 @@ def tfidf(train: Reviews, validation: Reviews, test: Reviews, words: int, labels
     there are no validation reviews, the first.
     """
     documents = unpadded(train.ids, train.lengths)
-    keys, counts = learn_ngrams(*documents, 2, words, min_df=1, max_features=2 * len(documents[0]))
+    keys, counts = learn_ngrams(*documents, 2, words, 1, most_features(len(documents[0]), labels))
     df = np.bincount(counts.indices, minlength=len(keys))  # (F,)
     idf = (np.log((1 + len(train.labels)) / (1 + df)) + 1).astype(np.float32)
     inputs, scale = weighted(counts, idf), np.ones((len(keys), logits_for(labels)), np.float32)

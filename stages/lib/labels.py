@@ -10,6 +10,9 @@ from stages.lib.corpora import Source
 from stages.lib.params import nearest
 
 MOST_LABELS = 1000  # with more, the label column is probably another one
+# Every stage after `ids` holds some numbers for each row and label, and its time grows with their product:
+# at this limit `ngrams` and `evaluation` take minutes and gigabytes. Up to SMALL labels it is not applied.
+MOST_CELLS, SMALL = 20_000_000, 10
 MOST_STEPS = 11  # numbers as labels that are taken for a scale: stars, or 0 to 10
 MISSING = {"", "nan", "n/a", "#n/a", "na", "<na>", "none", "null", "nil"}
 POSITIVE = {"positive", "pos", "good", "happy", "yes", "true", "like", "recommended"}
@@ -48,7 +51,10 @@ def label_names(labels: Iterable[str], source: Source | None = None) -> dict[str
     distinct = set(labels)
     renamed = source.labels if source else {}
     if len(distinct) > MOST_LABELS:
-        raise Refusal(f"the label column has {len(distinct)} different values; is it the right column?")
+        raise Refusal(
+            f"the label column has {len(distinct):,} different values, allowed are {MOST_LABELS:,}; is it "
+            "the right column?"
+        )
     names = {label: name for label, name in renamed.items() if name is not None and label in distinct}
     names |= {label: label for label in sorted(distinct - set(renamed), key=_by_value)}
     if source and source.order:
@@ -59,6 +65,19 @@ def label_names(labels: Iterable[str], source: Source | None = None) -> dict[str
             )
         return dict(sorted(names.items(), key=lambda item: source.order.index(item[1])))
     return names
+
+
+def check_cells(labels: int, rows: int, where: str) -> None:
+    """Raises Refusal if so many labels of so many labelled rows would take hours and all memory.
+
+    >>> check_cells(1000, 20_000, "rows.csv")
+    """
+    if labels > SMALL and labels * rows > MOST_CELLS:
+        allowed = max(SMALL, MOST_CELLS // rows)
+        raise Refusal(
+            f"{where}: found {labels:,} labels in {rows:,} labelled rows; with so many rows {allowed:,} "
+            "labels are allowed; merge labels under `labels:` in source.yaml, or leave out rows"
+        )
 
 
 def _by_value(label: str) -> tuple[float, str]:

@@ -7,12 +7,15 @@ logit. Test: tests/test_ngrams.py, test_the_coefficients_equal_those_of_scikit_l
 import numpy as np
 
 from stages.lib.arrays import Float32, Float64, Int32
+from stages.lib.memory import require_memory
 from stages.lib.model import cross_entropy, probabilities
 from stages.lib.ngram.inputs import Inputs
 
 ITERATIONS = 60  # of L-BFGS, at most: after that the loss hardly changes
 MEMORY = 5  # earlier steps that L-BFGS stores; more save no time
 TOLERANCE = 1e-8  # a step that lowers the loss by a smaller share is the last
+ADVICE = "raise ngrams.min_df, or merge labels under `labels:` in source.yaml"
+BYTES = 200  # of memory per coefficient: L-BFGS holds 2 MEMORY + 5 vectors of them, and scipy some more
 ROUGH_TOLERANCE = 1e-5  # enough to compare penalties
 
 
@@ -30,11 +33,13 @@ def logistic_regression(
     `inputs` is (N, F), `labels` (N,), `scale` (F, O). The loss is the sum of the cross-entropies, each
     times its weight (N,), and l2 / 2 times the sum of squares of w. It is convex, so there is no learning
     rate, no seed and no order of batches: L-BFGS finds the minimum, from `start` or from zero; if `rough`,
-    a point near it. The two sparse products add in one fixed order.
+    a point near it. The two sparse products add in one fixed order. Raises Refusal for lack of memory.
     """
     from scipy.optimize import minimize  # takes 0.2 s to import
 
     outputs = scale.shape[1]
+    what = f"found {len(scale):,} n-grams, which for {max(2, outputs):,} labels"
+    require_memory(BYTES * scale.size, what, ADVICE)
     rows = np.arange(len(labels))
 
     def loss_and_gradient(values: Float64) -> tuple[float, Float64]:
