@@ -486,7 +486,8 @@ def test_the_cap_is_divided_among_two_workers_and_not_among_more() -> None:
     ("words", "workers"),
     [
         (1000, [1, 2, 2, 2, 2, 2]),
-        (400_000, [1, 2, 3, 3, 3, 3]),
+        (2_000_000, [1, 2, 2, 2, 2, 2]),
+        (7_000_000, [1, 2, 3, 3, 3, 3]),
         (16_941_541, [1, 2, 4, 8, 8, 8]),
         (70_000_000, [1, 2, 4, 8, 16, 16]),
         (10**9, [1, 2, 4, 8, 16, 32]),
@@ -521,7 +522,7 @@ def test_a_gpu_has_one_worker() -> None:
 def test_every_number_of_workers_gives_the_same_bytes_on_every_run(
     fruit: Run, threads: int, objective: Objective
 ) -> None:
-    constants = replace(settings_for(objective, "cpu"), shortest_round=1)
+    constants = replace(settings_for(objective, "cpu"), shortest_round=1, words_per_worker=1)
     choices = {"objective": objective, "threads": threads, "epochs": 5}
     table, _ = fruit.engine(constants, **choices)
     assert torch.equal(fruit.engine(constants, **choices)[0], table)

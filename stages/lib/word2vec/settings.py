@@ -53,7 +53,9 @@ class EngineSettings:
     step_factor: int = 1  # makes steps longer on a GPU, which has room for them
     round_factor: int = 1  # makes rounds longer on a GPU, which has a single worker and merges nothing
     rounds: int = 32  # in an epoch at least, so that workers are merged often on a short text
-    shortest_round: int = 256  # blocks that a worker must have between merges; else there are fewer workers
+    # More than two workers must each have so many words of the text, and so many blocks between merges.
+    words_per_worker: int = 1 << 21
+    shortest_round: int = 256
     merges: int = 1024  # in an epoch at least, if more than two workers have longer rounds on a long text
     noise: SharedNoise = NOISE
     noise_short_text: SharedNoise = NOISE_SHORT_TEXT
@@ -101,8 +103,8 @@ def schedule(words: int, params: Word2VecParams, settings: EngineSettings) -> Sc
     time. A step consists of whole groups, a round of whole steps.
 
     The text between two merges is that of two workers, however many share it: workers do not see what
-    the others learn in a round, so vectors get worse with the length of all their rounds. A thread
-    whose rounds would be too short for that remains unused.
+    the others learn in a round, so vectors get worse with the length of all their rounds. On a short
+    text they get worse with the number of workers even so. Therefore not all threads may be used.
     """
     threads = params.threads if params.device == "cpu" else 1
     pair = min(threads, 2)
@@ -110,7 +112,8 @@ def schedule(words: int, params: Word2VecParams, settings: EngineSettings) -> Sc
     is_short = share < settings.round
     noise = settings.noise_short_text if is_short else settings.noise
     between_merges = max(pair * min(settings.round, share), words // (settings.block * settings.merges))
-    workers = max(pair, min(threads, between_merges // settings.shortest_round))
+    most = min(words // settings.words_per_worker, between_merges // settings.shortest_round)
+    workers = max(pair, min(threads, most))
     if workers > 2:
         share = min(settings.round, between_merges // workers)
     share = max(share, noise.blocks)
