@@ -116,6 +116,7 @@ def test_a_revision_is_run_from_nothing_with_files_that_git_does_not_have(
     assert kept.stat().st_mode & 0o777 == 0o700
     assert (kept / "data/one.txt").read_text(encoding="utf-8") == "text,label\na good film\n"
     assert list((kept / ".dvc/cache/runs").rglob("*"))  # it has its own run cache
+    assert list((kept / ".dvc/tmp/site/repo").iterdir())  # ... and site cache
     with pytest.raises(Refusal, match="exists already; name a new folder"):
         reproduced("--keep", str(kept))
 

@@ -33,6 +33,7 @@ from stages.lib.command import Refusal, exit_on_refusal
 from stages.lib.terminal import printable
 from tools.difference import difference
 from tools.revisions import LOCK, PARAMS, WORKSPACE, Revision, at, differing, find, flat
+from tools.site_cache import make_private
 from tools.verify import File, files_of, git, in_cache, md5_of, md5_of_bytes
 
 PIPELINE, PACKAGES, CORPORA = Path("dvc.yaml"), Path("requirements.lock"), "data/corpora"
@@ -121,7 +122,9 @@ def clone(revision: Revision, folder: Path) -> Path:
     for output in outputs_of(revision):
         (project / output.path).unlink(missing_ok=True)
     (project / LOCK).unlink()
-    own = f"[cache]\n    dir = {(project / '.dvc/cache').absolute()}\n"
+    site = (project / ".dvc/tmp/site").absolute()
+    make_private(site)
+    own = f"[core]\n    site_cache_dir = {site}\n[cache]\n    dir = {(project / '.dvc/cache').absolute()}\n"
     (project / ".dvc/config.local").write_text(own, encoding="utf-8")
     return project
 

@@ -31,6 +31,8 @@ def make_private(folder: Path) -> None:
     """
     for path in (folder, folder / "repo"):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if sys.platform == "win32":  # a folder of the user's is private there
+            continue
         if path.is_symlink() or path.stat().st_uid != os.getuid():
             raise Refusal(f"{path}: is a link or another user's; remove it")
         path.chmod(0o700)
