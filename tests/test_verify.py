@@ -22,7 +22,7 @@ stages:
     deps: [source.txt]
     outs: [data/one.txt]
   two:
-    cmd: tr a-z A-Z < data/one.txt > data/two.txt && cp data/two.txt two.csv
+    cmd: tr a-z A-Z < data/one.txt > data/two.txt && sort -r data/two.txt source.txt > two.csv
     deps: [data/one.txt]
     outs: [data/two.txt, two.csv: {cache: false}]
 """
@@ -159,6 +159,25 @@ def test_damage_is_seen_and_repaired(repository: Path, verified: Verified, place
     aside = {path: after.pop(path) for path in list(after) if path.endswith(".damaged")}
     assert len(aside) == (place in ("data", "folder") and not missing)
     assert after == before
+    assert verified()[0] == 0
+
+
+def test_a_damaged_copy_of_an_uncached_output_is_not_brought_back(
+    repository: Path, verified: Verified
+) -> None:
+    """DVC keeps copies of metrics and plots that are no outputs of its cache, for the run cache."""
+    before = everything()
+    pipeline = Path("dvc.yaml").read_text(encoding="utf-8")
+    plots = pipeline.replace(", two.csv: {cache: false}]", "]\n    plots: [two.csv: {cache: false}]")
+    Path("dvc.yaml").write_text(plots, encoding="utf-8")
+    dvc(repository, "repro", "--quiet", "--force", "two")
+    copy = cached("two.csv")
+    assert copy.is_file()
+    damage(copy)
+    assert verified()[1][0] == "two.csv: damaged in DVC's cache"
+    damage(Path("two.csv"))
+    assert verified("--repair")[0] == 0
+    assert Path("two.csv").read_bytes() == before["two.csv"]
     assert verified()[0] == 0
 
 

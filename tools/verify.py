@@ -185,7 +185,8 @@ def state_of(file: File, revision: Revision, damaged: set[Path]) -> State | None
         return None if in_store == "right" or in_git else State(file, here, in_store)
     if file.md5.endswith(".dir") and in_store == "right":  # then each of its files is looked at
         return None
-    in_store = in_store if file.cached else "right"
+    if not file.cached and in_store == "missing":  # DVC may have a copy, and brings it back without a run
+        in_store = "right"
     return None if (here, in_store) == ("right", "right") else State(file, here, in_store)
 
 
@@ -196,7 +197,7 @@ def repair(state: State, revision: Revision) -> str:
         replace(kept, listing_of(file.path) if file.md5.endswith(".dir") else file.path)
         kept.chmod(0o444)
         return f"restored from {file.path}"
-    if state.kept == "right" and file.cached:
+    if state.kept == "right" and kept.exists():
         moved = f"moved to {aside(file.path)}, " if state.here == "damaged" and not file.stage else ""
         replace(file.path, kept)
         return f"{moved}restored from DVC's cache"
