@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from stages.ids import encode, row_numbers
 from stages.lib.arrays import Float64, Int32, Int64
@@ -27,6 +28,7 @@ from stages.lib.text import clean
 from stages.tensors import truncate
 from stages.tokens import WORD_START, Tokeniser, read_tokeniser
 
+KEPT = 100_000  # contributions of a text that are listed: those of about 25,000 words
 TEXTS = 2048  # scored at a time: few enough that two cores finish together
 
 
@@ -49,6 +51,7 @@ class Explanation(NamedTuple):
     tokens: list[str]  # that the model scored
     known: int  # tokens that are in the vocabulary
     dropped: int  # tokens of a longer text that were cut off
+    others: float = 0.0  # the sum of all contributions but the KEPT strongest
 
     def strongest(self, count: int) -> tuple[list[tuple[str, float]], float]:
         """The `count` strongest words and n-grams, each with the sum over its positions, and the sum of
@@ -58,7 +61,7 @@ class Explanation(NamedTuple):
             sums[contribution.text] += contribution.value
         # Values that differ in their last bits only are ordered by their text.
         ordered = sorted(sums.items(), key=lambda item: (-round(abs(item[1]), 6), item[0]))
-        return ordered[:count], sum((value for _, value in ordered[count:]), 0.0)
+        return ordered[:count], sum((value for _, value in ordered[count:]), self.others)
 
 
 class Encoded(NamedTuple):
@@ -144,16 +147,20 @@ class Predictor:
     def explain_all(self, texts: Sequence[str], label: int | None = None) -> list[Explanation]:
         """`explain` of each text, faster than one by one. Test: tests/test_predictor.py,
         test_texts_are_explained_together_as_one_by_one."""
-        token_lists = self.tokens(texts)
-        documents = self.cut(self.encode_tokens(pa.array(token_lists, pa.list_(pa.string()))))
+        table = pl.DataFrame({"text": pl.Series(cleaned(texts), dtype=pl.String)})
+        lists = self.tokeniser.split(table).to_arrow().cast(pa.list_(pa.string()))
+        words = lists.flatten().dictionary_encode()
+        distinct = np.array([*words.dictionary.to_pylist(), None], object)  # one string for each word
+        tokens = np.split(np.asarray(words.indices), np.cumsum(lengths_of(lists))[:-1])
+        documents = self.cut(self.encode_tokens(lists))
         codes = np.split(documents.codes, np.cumsum(documents.lengths)[:-1])
         logits = self.model.logits(documents)  # (N, O)
-        rows = zip(token_lists, codes, logits, strict=True)
+        rows = zip((distinct[part] for part in tokens), codes, logits, strict=True)
         return [self.explain_document(*row, documents.unknown, label) for row in rows] if texts else []
 
     def explain_document(
         self,
-        tokens: Sequence[str],
+        tokens: NDArray[np.object_],
         codes: Int32,
         logits: Float64,
         unknown: Sequence[str],
@@ -163,38 +170,48 @@ class Predictor:
         if label is None:
             label = int(self.model.predicted(self.model.probabilities(logits[None]))[0])
         column, sign = (label, 1) if len(logits) > 1 else (0, 2 * label - 1)
-        kept = [tokens[position] for position in self.kept_positions(len(tokens), len(codes))]
+        kept: list[str] = tokens[self.kept_positions(len(tokens), len(codes))].tolist()
         document = Documents(codes, np.array([len(codes)]), unknown)
+        contributions, others = self.contributions(document, kept, column, sign)
         return Explanation(
             label=self.labels[label],
             logit=sign * float(logits[column]),
             bias=sign * float(self.model.bias_of(document)[column]),
-            contributions=self.contributions(document, kept, column, sign),
+            contributions=contributions,
             tokens=kept,
             known=int((codes >= 0).sum()),
             dropped=len(tokens) - len(kept),
+            others=others,
         )
 
-    def kept_positions(self, tokens: int, width: int) -> list[int]:
+    def kept_positions(self, tokens: int, width: int) -> Int32:
         """The positions of the tokens that cutting to `width` keeps."""
         positions = np.arange(tokens, dtype=np.int32)
         kept, _ = truncate(positions, np.array([tokens], np.int32), width, self.model.config.keep)
-        positions_kept: list[int] = kept.tolist()
-        return positions_kept
+        return kept
 
     def contributions(
         self, document: Documents, tokens: Sequence[str], column: int, sign: int
-    ) -> list[Contribution] | None:
-        """The contributions of a document's words and n-grams to one logit, strongest first."""
+    ) -> tuple[list[Contribution] | None, float]:
+        """The KEPT strongest contributions of a document's words and n-grams to one logit, strongest first,
+        and the sum of the others."""
         separator = " " if self.tokeniser.by_word else ""
-        sums: dict[tuple[int, int], float] = defaultdict(float)
         try:
-            for start, end, logits in self.model.contributions(document):
-                sums[start, end] += sign * float(logits[column])
+            spans = self.model.values(document, column)
         except ValueError:  # the pool takes a maximum
-            return None
-        spans = [Contribution(separator.join(tokens[a:b]), a, b, value) for (a, b), value in sums.items()]
-        return sorted(spans, key=lambda span: (-abs(span.value), span.start, span.end))
+            return None, 0.0
+        starts = np.concatenate([start for start, _ in spans.values()])
+        values = sign * np.concatenate([value for _, value in spans.values()])
+        lengths = np.repeat(np.array(list(spans), np.int32), [len(start) for start, _ in spans.values()])
+        size, others = np.abs(values), 0.0
+        if len(values) > KEPT:
+            possible = np.flatnonzero(size >= np.partition(size, -KEPT)[-KEPT])
+            shown = possible[np.lexsort((lengths[possible], starts[possible], -size[possible]))][:KEPT]
+            others = float(values.sum() - values[shown].sum())
+        else:
+            shown = np.lexsort((lengths, starts, -size))
+        rows = zip(*(part[shown].tolist() for part in (starts, lengths, values)), strict=True)
+        return [Contribution(separator.join(tokens[a : a + n]), a, a + n, v) for a, n, v in rows], others
 
 
 def cleaned(texts: Sequence[str]) -> pa.Array:

@@ -144,7 +144,7 @@ def explained(predictor: Predictor, text: str, label: str) -> tuple[list[Part], 
     explanation = predictor.explain(text, predictor.labels.index(label))
     tokens, read = predictor.tokens([text])[0], len(explanation.tokens)
     values = token_values(((c.start, c.end, c.value) for c in explanation.contributions or []), read)
-    kept = predictor.kept_positions(len(tokens), read)
+    kept = predictor.kept_positions(len(tokens), read).tolist()
     parts = parts_of(text, tokens, dict(zip(kept, values, strict=True)))
     return parts, max(0, len(text) - LONGEST), explanation
 

@@ -153,6 +153,41 @@ def test_contributions_and_bias_sum_to_the_logits(
     assert np.allclose(total, model.logits(coded)[0], atol=1e-5)
 
 
+@given(
+    document=CODED.map(lambda documents: documents[0]),
+    labels=st.sampled_from([2, 3]),
+    pool=st.sampled_from(["mean", "sum", "idf_mean"]),
+    ngrams=st.sampled_from(
+        [
+            None,
+            {},
+            {"pool": "sum", "binary": False},
+            {"pool": "sqrt", "buckets": 7, "ending_boost": 2.0},
+            {"binary": False, "ending_boost": 2.0},
+            {"max_n": 0, "char_max_n": 2},
+            {"buckets": 7, "char_max_n": 4},
+        ]
+    ),
+    shrinkage=st.sampled_from([0.0, 8.0]),
+)
+@settings(deadline=None, max_examples=100)
+def test_values_are_the_sums_of_contributions(
+    document: list[int], labels: int, pool: Pool, ngrams: dict[str, Any] | None, shrinkage: float
+) -> None:
+    model = a_model(labels, pool, ngrams, shrinkage)
+    coded = documents_of([document * 3])
+    for column in range(len(model.bias)):
+        expected: dict[tuple[int, int], float] = {}
+        for start, end, logits in model.contributions(coded):
+            expected[start, end] = expected.get((start, end), 0.0) + float(logits[column])
+        values = {
+            (start, start + length): value
+            for length, part in model.values(coded, column).items()
+            for start, value in zip(*(array.tolist() for array in part), strict=True)
+        }
+        assert values == expected
+
+
 @pytest.mark.parametrize("pool", ["max", "mean_max"])
 def test_a_maximum_has_no_contributions(pool: Pool) -> None:
     with pytest.raises(ValueError, match=f"pool {pool} has no contributions"):

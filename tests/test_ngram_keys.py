@@ -257,6 +257,18 @@ def test_counts_equal_those_of_scikit_learn(max_n: int, min_df: int) -> None:
     assert (counts != vectorizer.transform(texts[1])[:, order]).nnz == 0
 
 
+@pytest.mark.parametrize("finder", [Buckets(7), Table(np.arange(1, 60))])
+def test_a_long_document_is_counted_in_pieces(
+    finder: Buckets | Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flat, lengths = flat_of(a_corpus()[:20])
+    whole = count_ngrams(flat, lengths, 3, 500, finder)
+    monkeypatch.setattr(keys_module, "PIECE", 10)
+    pieces = count_ngrams(flat, lengths, 3, 500, finder)
+    for name in ("data", "indices", "indptr"):
+        assert np.array_equal(getattr(whole, name), getattr(pieces, name))
+
+
 @given(documents=DOCUMENTS, rows=st.integers(2, 30))
 @settings(deadline=None)
 def test_a_bucket_counts_all_its_ngrams(documents: list[list[int]], rows: int) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from stages import classifier, ensemble, evaluation, ids, ngrams, raw, tensors, tokens, vocabulary
+from stages import predictor as predictor_module
 from stages.ids import look_up
 from stages.lib.command import Refusal
 from stages.lib.reviews import Documents, read_split, unpadded
@@ -273,6 +274,20 @@ def test_a_long_text_is_truncated_like_the_training_documents() -> None:
     explanation = toy_predictor(width=4, keep="both").explain("good one two three four film")
     assert explanation.tokens == ["good", "one", "four", "film"]
     assert (explanation.dropped, explanation.known) == (2, 2)
+
+
+@pytest.mark.parametrize("kept", [1, 3, 5])
+def test_of_a_long_text_the_strongest_contributions_are_listed_and_the_others_summed(
+    kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explain = toy_predictor(("bad", "good")).explain
+    every = explain("good film not a film good").contributions or []
+    monkeypatch.setattr(predictor_module, "KEPT", kept)
+    explanation = explain("good film not a film good")
+    assert explanation.contributions == every[:kept]
+    assert explanation.others == pytest.approx(sum(one.value for one in every[kept:]))
+    shown, others = explanation.strongest(2)
+    assert explanation.bias + sum(value for _, value in shown) + others == pytest.approx(explanation.logit)
 
 
 def test_with_several_labels_the_predicted_one_is_explained() -> None:

@@ -134,7 +134,9 @@ def as_json(text: str, answer: Answer, count: int | None, escaped: bool = False)
         if explanation.contributions is not None:
             shown = explanation.contributions[:count]
             fields["contributions"] = [contribution._asdict() for contribution in shown]
-            fields["others"] = sum((c.value for c in explanation.contributions[len(shown) :]), 0.0)
+            fields["others"] = sum(
+                (c.value for c in explanation.contributions[len(shown) :]), explanation.others
+            )
     return json.dumps(fields, ensure_ascii=escaped, allow_nan=False)
 
 
@@ -171,7 +173,8 @@ def as_text(answer: Answer, count: int | None, colour: bool) -> str:
         if colour and every and len(explanation.tokens) <= REPEATED:
             lines.append(coloured(explanation))
         shown = strongest(explanation, count)
-        others = sum(contribution.value for contribution in (every or [])[len(shown) :])
+        rest = (contribution.value for contribution in (every or [])[len(shown) :])
+        others = sum(rest, explanation.others)
         lines += [
             f"{painted(f'{one.value:+.3f}', GREEN if one.value > 0 else RED, colour)}  {printable(one.text)}"
             for one in shown

@@ -114,6 +114,13 @@ class WordModel:
         logits = self._word_weights(flat, np.array([len(flat)]))[:, None] * self.weight[flat]  # (T, O)
         return [Contribution(start, start + 1, part) for start, part in enumerate(logits)]
 
+    def values(self, flat: Int32, column: int) -> Float64:
+        """`contributions` to one logit: (T,)."""
+        if self.weight is None or "max" in self.pool:
+            raise ValueError(f"a classifier with pool {self.pool} has no contributions of words")
+        values: Float64 = self._word_weights(flat, np.array([len(flat)])) * self.weight[flat, column]
+        return values
+
     def scaled(self, factor: float) -> "WordModel":
         """The model whose logits are `factor` times those of this one."""
         linear = {"weight", "layer", "bias"} & self.arrays.keys()

@@ -94,14 +94,25 @@ class CharModel:
 
         The contribution of a word is divided equally among its occurrences.
         """
+        each, position = self._of_codes(document)
+        return list(each[position])
+
+    def values(self, document: Documents, column: int) -> Float64:
+        """`contributions` to one logit: (T,)."""
+        each, position = self._of_codes(document)
+        values: Float64 = each[:, column][position]
+        return values
+
+    def _of_codes(self, document: Documents) -> tuple[Float64, Int64]:
+        """What each distinct token of a document adds to its logits, (U, O), and that of each token, (T,)."""
         # `document.unknown` may be that of many documents, so only the words of this one are spelled.
         codes, position, occurrences = np.unique(document.codes, return_inverse=True, return_counts=True)
         known = codes[codes >= 0]
         weight, count = self.spelled([document.unknown[-1 - code] for code in codes[codes < 0]])
         weight = np.concatenate([weight, self.word_weight[known]]).astype(np.float64)
         total = count.sum() + self.word_count[known].sum()
-        each = weight / (np.sqrt(max(1, total)) * occurrences[:, None])
-        return list(each[position])
+        each: Float64 = weight / (np.sqrt(max(1, total)) * occurrences[:, None])
+        return each, position
 
     def scaled(self, factor: float) -> "CharModel":
         """The model whose logits are `factor` times those of this one."""

@@ -15,6 +15,8 @@ test_counts_equal_those_of_scikit_learn.
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from operator import add
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +31,7 @@ UInt64 = NDArray[np.uint64]
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden ratio: Knuth's multiplier for hashing
 SECOND = np.uint64(0xD1342543DE82EF95)  # another odd multiplier, from Steele and Vigna 2021
 MAX_SEEDS = 1 << 16  # hash seeds tried per group; a half full table needs some tens or hundreds
+PIECE = 1 << 20  # keys looked up at a time, and tokens from which n-grams of each length are counted apart
 ABSENT = -1  # row of an n-gram that is not in the table
 
 
@@ -82,6 +85,8 @@ class Table:
 
     def find(self, keys: Int64) -> Int64:
         """The row of each key, or ABSENT, in the shape of the keys."""
+        if len(keys) > PIECE:
+            return np.concatenate([self.find(keys[n : n + PIECE]) for n in range(0, len(keys), PIECE)])
         scrambled = scramble(keys)
         slot = self._slot(scrambled, self.seeds.take(top_bits(scrambled, self.bits - 2)))
         entries = self.slots.take(slot, 0)
@@ -203,7 +208,10 @@ def count_ngrams(
     flat: Int32 | Int64, lengths: Int32 | Int64, max_n: int, words: int, finder: Finder
 ) -> csr_matrix:
     """How often each n-gram of `finder` occurs in each document: (N, F) float32."""
-    parts = [(document, finder.find(keys)) for keys, document in document_ngrams(flat, lengths, max_n, words)]
+    ngrams = document_ngrams(flat, lengths, max_n, words)
+    parts = ((document, finder.find(keys)) for keys, document in ngrams)
+    if len(flat) > PIECE:  # of a long document: less memory, and the same counts
+        return reduce(add, (count_matrix(*part, len(lengths), finder.rows) for part in parts))
     document, row = (np.concatenate(part) for part in zip(*parts, strict=True))
     return count_matrix(document, row, len(lengths), finder.rows)
 

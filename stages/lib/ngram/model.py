@@ -126,6 +126,30 @@ class NGramModel:
             for (start, end, row), value in zip(matched, values, strict=True)
         ]
 
+    def values(self, flat: Int32, column: int) -> dict[int, tuple[Int32, Float64]]:
+        """What the n-grams of words of each length in a document (T,) add to one logit: their first
+        positions and their values, (K,) each. Empty if there are no n-grams of words."""
+        if not len(self.weight):
+            return {}
+        config, parts = self.config, []
+        for keys in ngram_keys(flat, config.max_n, config.words):
+            row = self.finder.find(keys)
+            start = np.flatnonzero(row != ABSENT).astype(np.int32)
+            parts.append((start, row[start].astype(np.int32)))
+        starts, rows = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        last = starts >= len(flat) - len(flat) // ENDING
+        _, number, counts = np.unique(rows, return_inverse=True, return_counts=True)
+        occurrences = counts[number] if config.binary else np.ones(len(rows))
+        boost = last * config.ending_boost
+        if config.binary:
+            boost = boost / np.maximum(np.bincount(number[last], minlength=len(counts))[number], 1)
+        values = 1 / occurrences + boost
+        # Added one after the other, as `contributions` does; numpy's sum adds in another order.
+        total = max(1.0, float(np.cumsum(values)[-1]) if len(values) else 0.0) ** POOL_POWER[config.pool]
+        values = self.weight[rows, column].astype(np.float64) * (values / total)
+        ends = np.cumsum([len(start) for start, _ in parts])[:-1]
+        return dict(enumerate(zip(np.split(starts, ends), np.split(values, ends), strict=True), 1))
+
     def scaled(self, factor: float) -> "NGramModel":
         """The model whose logits are `factor` times those of this one."""
         weight = self.weight * np.float32(factor)
