@@ -72,7 +72,7 @@ def test_when_a_write_fails_the_outputs_are_whole(tiny: Project, group: list[str
                 faults.append(f"{stage}, {mode} {errno.errorcode[error]} at {n} of {total}: {what}")
             tiny.tidy()
         tiny.write(tiny.new, stage)
-    print(f"{group[0]}: {runs} faults")
+    print(f"{runs} faults in {', '.join(group)}", flush=True)
     assert not faults, f"{len(faults)} of {runs}:\n" + "\n".join(faults[:20])
 
 

@@ -58,7 +58,7 @@ def test_a_killed_stage_that_is_started_again_makes_the_same_bytes(tiny: Project
         draw = random.Random(f"{SEED} {stage}")
         total = tiny.stages.run(tiny.folder, stage, dvc=True).operations
         # At a moment of its own, with half of a write done; or by another process, some milliseconds later.
-        moments = range(1, total + 1) if TORTURE else draw.sample(range(1, total + 1), 1)
+        moments = draw.sample(range(1, total + 1), min(total, 30) if TORTURE else 1)
         cases = [("kill", n, "", 0.0) for n in moments]
         for n in range(TRIES - (not TORTURE)):
             victim = VICTIMS[(n + STAGES.index(stage)) % 3]
@@ -75,7 +75,7 @@ def test_a_killed_stage_that_is_started_again_makes_the_same_bytes(tiny: Project
                     f"{stage}, {victim or 'itself'} killed at {at} of {total}, {delay:.4f} s: {what}"
                 )
         assert tiny.others() == before
-    print(f"{group[0]}: {kills} kills")
+    print(f"{kills} kills of {', '.join(group)}", flush=True)
     assert not faults, f"{len(faults)}:\n" + "\n".join(faults[:20])
     assert kills >= 30
 
