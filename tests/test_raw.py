@@ -742,6 +742,7 @@ MANY = [(f"review {n}", f"label {n}") for n in range(1200)]
         ),
         (csv_bytes((text, "") for text, _ in TABLE), r"found the labels \[\]"),
         (csv_bytes(TABLE[:9]), "expected at least 10"),
+        (csv_bytes([*TABLE, ("a", "b" * 1001)]), r"1,001 characters \('b{20}'\.\.\.\), allowed are 1,000"),
         (csv_bytes(MANY), "1,200 different values, allowed are 1,000"),
         (csv_bytes([*TABLE, ("a", "good", "b")]), "row 62: 3 cells, but the header has 2"),
         (csv_bytes([*TABLE, ("a",)]), "row 62: 1 cells"),

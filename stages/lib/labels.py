@@ -13,6 +13,7 @@ MOST_LABELS = 1000  # with more, the label column is probably another one
 # Every stage after `ids` holds some numbers for each row and label, and its time grows with their product:
 # at this limit `ngrams` and `evaluation` take minutes and gigabytes. Up to SMALL labels it is not applied.
 MOST_CELLS, SMALL = 20_000_000, 10
+LONGEST_LABEL = 1000  # characters; a longer one is a text, and every table and page would repeat it
 MOST_STEPS = 11  # numbers as labels that are taken for a scale: stars, or 0 to 10
 MISSING = {"", "nan", "n/a", "#n/a", "na", "<na>", "none", "null", "nil"}
 POSITIVE = {"positive", "pos", "good", "happy", "yes", "true", "like", "recommended"}
@@ -50,6 +51,11 @@ def label_names(labels: Iterable[str], source: Source | None = None) -> dict[str
     """
     distinct = set(labels)
     renamed = source.labels if source else {}
+    if (longest := max(distinct, key=len, default="")) and len(longest) > LONGEST_LABEL:
+        raise Refusal(
+            f"the label column has a value of {len(longest):,} characters ({longest[:20]!r}...), allowed are "
+            f"{LONGEST_LABEL:,}; is it the right column?"
+        )
     if len(distinct) > MOST_LABELS:
         raise Refusal(
             f"the label column has {len(distinct):,} different values, allowed are {MOST_LABELS:,}; is it "
