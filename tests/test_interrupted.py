@@ -109,6 +109,14 @@ def test_edits_after_the_kill_are_kept_in_a_stash(repository: Path, dead: int) -
     assert git("show", "stash@{0}:other.txt") == "written after the kill"
 
 
+def test_edits_of_other_files_after_the_kill_are_kept_in_a_stash(repository: Path, dead: int) -> None:
+    prepared(dead, EDITED)
+    Path(".gitignore").write_text("/.dvc/tmp\n/mine\n", encoding="utf-8")
+    assert "`git stash show -p` has: The folder after a killed experiment" in resumed()
+    assert content() == EDITED
+    assert git("show", "stash@{0}:.gitignore") == "/.dvc/tmp\n/mine"
+
+
 def test_a_stash_of_the_user_is_left_alone(repository: Path, dead: int) -> None:
     run("stash", "push", "--quiet")
     stash = git("rev-parse", "refs/stash")

@@ -118,11 +118,16 @@ def stash_of_experiment(temporary: Path) -> str:
     return commit if made and int(made) >= int((temporary / "exps/rwlock").stat().st_mtime) else ""
 
 
+def different(saved: str) -> list[str]:
+    """The files that are not in the folder as a stash has them."""
+    names = git("diff", "--name-only", "-z", saved, "--").split("\0")
+    return [name for name in names if name and not name.startswith(ARGUMENTS)]
+
+
 def unapplied(saved: str) -> list[str]:
     """The files that a stash changes and that are not in the folder as it has them."""
     names = git("diff", "--name-only", "-z", f"{saved}^1", saved, "--").split("\0")
-    changed = git("diff", "--name-only", "-z", saved, "--").split("\0")
-    return [name for name in names if name in changed and name and not name.startswith(ARGUMENTS)]
+    return [name for name in different(saved) if name in names]
 
 
 def resume(state: Interrupted, temporary: Path) -> str:
@@ -135,7 +140,7 @@ def resume(state: Interrupted, temporary: Path) -> str:
     in_folder = git("stash", "create", "The folder after a killed experiment")
     done, stashes = [], []
     if state.saved and not state.ran:
-        if in_folder and unapplied(state.saved):
+        if in_folder and different(state.saved):
             stashes.append((in_folder, "The folder after a killed experiment"))
         git("reset", "--quiet", "--hard")
         applied = git("stash", "apply", "--index", state.saved)
