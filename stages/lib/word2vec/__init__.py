@@ -46,7 +46,7 @@ SimLex-999 and analogies, on Wikipedia unless stated otherwise):
     Test: test_shared_noise_has_the_expected_gradient_of_noise_per_prediction.
 
 4.  Averaging (`EngineSettings.average_from`, 16): the workers' changes of a row that occurs more often than
-    about 16 times in a round are averaged rather than added. More than two workers share the rounds of two,
+    about 16 times in a round are averaged rather than added. More than two workers have shorter rounds,
     because vectors get worse with the text between two merges; `schedule` in settings limits their number.
     On the full text, together with longer steps, 0.648, 0.310, 0.336 instead of 0.644, 0.295, 0.348.
     Test: test_changes_of_workers_are_added_for_rare_rows_and_averaged_for_frequent_rows.

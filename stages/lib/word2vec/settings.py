@@ -53,10 +53,9 @@ class EngineSettings:
     step_factor: int = 1  # makes steps longer on a GPU, which has room for them
     round_factor: int = 1  # makes rounds longer on a GPU, which has a single worker and merges nothing
     rounds: int = 32  # in an epoch at least, so that workers are merged often on a short text
-    # More than two workers must each have so many words of the text, and so many blocks between merges.
-    words_per_worker: int = 1 << 21
-    shortest_round: int = 256
-    merges: int = 1024  # in an epoch at least, if more than two workers have longer rounds on a long text
+    words_per_worker: int = 1 << 21  # of the text that each must have if there are more than two
+    shortest_round: int = 256  # blocks in a round of more than two workers, at least
+    merges: int = 2048  # in an epoch at least, if these have longer rounds on a long text
     noise: SharedNoise = NOISE
     noise_short_text: SharedNoise = NOISE_SHORT_TEXT
     noise_entries: int = 1 << 22  # of the table that noise words are drawn from, at least
@@ -102,20 +101,22 @@ def schedule(words: int, params: Word2VecParams, settings: EngineSettings) -> Sc
     noise words, and a row takes fewer gradients per step, because the same few words repeat all the
     time. A step consists of whole groups, a round of whole steps.
 
-    The text between two merges is that of two workers, however many share it: workers do not see what
-    the others learn in a round, so vectors get worse with the length of all their rounds. On a short
-    text they get worse with the number of workers even so. Therefore not all threads may be used.
+    More than two workers have shorter rounds, and at most as many as have no more text between two
+    merges than two workers: they do not see what the others learn in a round, so vectors get worse with
+    the length of all their rounds. On a short text they get worse with the number of workers even so.
+    Therefore not all threads may be used.
     """
     threads = params.threads if params.device == "cpu" else 1
     pair = min(threads, 2)
     share = max(1, words // (settings.block * settings.rounds * pair))
     is_short = share < settings.round
     noise = settings.noise_short_text if is_short else settings.noise
-    between_merges = max(pair * min(settings.round, share), words // (settings.block * settings.merges))
+    between_merges = max(2 * settings.round, words // (settings.block * settings.merges))
     most = min(words // settings.words_per_worker, between_merges // settings.shortest_round)
     workers = max(pair, min(threads, most))
     if workers > 2:
-        share = min(settings.round, between_merges // workers)
+        longest = words // (settings.block * settings.merges * workers)
+        share = min(settings.round, max(settings.shortest_round, longest))
     share = max(share, noise.blocks)
     step = min(settings.step * settings.step_factor, share) // noise.blocks * noise.blocks
     length = min(settings.round * settings.round_factor, share) // step * step
