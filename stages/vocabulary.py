@@ -11,6 +11,7 @@ new texts. The share of tokens that have a row is the coverage.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from stages import PAD_TOKEN, SPLITS, TRAIN, UNK_TOKEN, UNLABELLED
+from stages.lib.arrays import Int64
 from stages.lib.command import Refusal, run
 from stages.lib.files import write_json
 from stages.lib.params import Section, read_params
@@ -47,9 +49,8 @@ def build(counts: Counter[str], min_count: int, max_words: int | None) -> list[t
     return [(PAD_TOKEN, 0), (UNK_TOKEN, unknown), *known]
 
 
-def count_tokens(tokens: Path) -> dict[str, Counter[str]]:
-    """How often each token occurs in each split, counted in one pass over the file."""
-    counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
+def tallies(tokens: Path) -> Iterator[tuple[str, list[str], Int64]]:
+    """A split, words (W,) and how often each occurs in it, (W,), for parts of the file."""
     for batch in read_batches(tokens, ["split", "tokens"], numbered=["tokens.list.element"]):
         lists, splits = batch["tokens"], np.asarray(batch["split"])
         words = lists.values.dictionary.to_pylist()
@@ -58,20 +59,33 @@ def count_tokens(tokens: Path) -> dict[str, Counter[str]]:
         for split in np.unique(splits):
             tally = np.bincount(numbers[np.repeat(splits == split, lengths)], minlength=len(words))
             seen = np.flatnonzero(tally)
-            counts[split].update(dict(zip([words[i] for i in seen], tally[seen].tolist(), strict=True)))
+            yield str(split), [words[i] for i in seen], tally[seen]
+
+
+def count_tokens(tokens: Path) -> Counter[str]:
+    """How often each token occurs in the train and unlabelled texts."""
+    counts: Counter[str] = Counter()
+    for split, words, tally in tallies(tokens):
+        if split in (TRAIN, UNLABELLED):
+            counts.update(dict(zip(words, tally.tolist(), strict=True)))
     return counts
 
 
-def coverage(counts: Counter[str], known: set[str]) -> float:
-    """The share of tokens that have a row; 1 if there are no tokens."""
-    total = counts.total()
-    return sum(n for token, n in counts.items() if token in known) / total if total else 1.0
+def coverage(tokens: Path, known: set[str]) -> dict[str, float]:
+    """The share of each split's tokens that have a row.
+
+    It is a second pass over the file, so that the words of validation and test are never all in memory.
+    """
+    total, covered = Counter[str](), Counter[str]()
+    for split, words, tally in tallies(tokens):
+        total[split] += int(tally.sum())
+        covered[split] += int(tally[np.fromiter(map(known.__contains__, words), np.bool_)].sum())
+    return {split: covered[split] / total[split] for split in SPLITS if total[split]}
 
 
 def main(params: Path, tokens: Path, vocabulary: Path, metrics: Path) -> None:
     choices = read_params(params, "vocabulary", Params)
-    counts = count_tokens(tokens)
-    learned = counts[TRAIN] + counts[UNLABELLED]
+    learned = count_tokens(tokens)
     rows = build(learned, choices.min_count, choices.max_words)
     if len(rows) == 2:
         most = max(learned.values(), default=0)
@@ -82,15 +96,9 @@ def main(params: Path, tokens: Path, vocabulary: Path, metrics: Path) -> None:
     columns = [range(len(rows)), *zip(*rows, strict=True)]
     with table_writer(vocabulary, SCHEMA) as writer:
         writer.write_batch(batch_of(columns, SCHEMA))
-    known = {token for token, _ in rows[2:]}
-    write_json(
-        metrics,
-        {
-            "words": len(rows),
-            "distinct": len(learned),
-            "coverage": {split: coverage(counts[split], known) for split in SPLITS if counts[split]},
-        },
-    )
+    facts = {"words": len(rows), "distinct": len(learned)}
+    learned.clear()
+    write_json(metrics, facts | {"coverage": coverage(tokens, {token for token, _ in rows[2:]})})
 
 
 if __name__ == "__main__":

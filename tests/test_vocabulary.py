@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -125,7 +126,9 @@ def test_count_tokens_equals_a_counter(
     tmp_path_factory: pytest.TempPathFactory, reviews: list[Review], rows_in_group: int
 ) -> None:
     path = write_tokens(tmp_path_factory.mktemp("made") / "tokens.parquet", reviews, rows_in_group)
-    assert count_tokens(path) == by_counter(reviews)
+    counts = by_counter(reviews)
+    assert count_tokens(path) == counts["train"] + counts["unlabelled"]
+    assert coverage(path, {"a"}) == {s: part["a"] / part.total() for s, part in counts.items() if part}
 
 
 @given(data=st.data(), reviews=CORPUS)
@@ -137,7 +140,7 @@ def test_the_vocabulary_does_not_depend_on_the_order_of_reviews(
     first = count_tokens(write_tokens(folder / "first.parquet", reviews))
     shuffled = data.draw(st.permutations(reviews))
     second = count_tokens(write_tokens(folder / "second.parquet", shuffled))
-    assert build(first["train"], 1, 3) == build(second["train"], 1, 3)
+    assert build(first, 1, 3) == build(second, 1, 3)
 
 
 def test_dictionary_and_plain_columns_give_the_same_rows(tmp_path: Path) -> None:
@@ -157,7 +160,7 @@ def test_words_beyond_the_dictionary_limit_are_counted(
     path = write_tokens(tmp_path / "tokens.parquet", reviews)
     encodings = pq.ParquetFile(path).metadata.row_group(0).column(3).encodings
     assert "PLAIN" in encodings
-    assert count_tokens(path) == by_counter(reviews)
+    assert count_tokens(path) == by_counter(reviews)["train"]
 
 
 def test_words_of_unlabelled_reviews_get_rows_and_those_of_validation_and_test_do_not(
@@ -183,10 +186,15 @@ def test_coverage_is_the_share_of_tokens_with_a_row(
     }
 
 
-def test_the_coverage_of_no_tokens_is_1() -> None:
-    assert coverage(Counter(), {"a"}) == 1
-    assert coverage(Counter("aab"), {"a"}) == 2 / 3
-    assert coverage(Counter("aab"), set()) == 0
+def test_words_of_validation_and_test_take_no_memory(tmp_path: Path) -> None:
+    reviews = [("test", [f"own{n}-{m}" for m in range(1000)]) for n in range(30)]
+    path = write_tokens(tmp_path / "tokens.parquet", [("train", ["a", "a"]), *reviews])
+    tracemalloc.start()
+    assert count_tokens(path) == {"a": 2}
+    assert coverage(path, {"a"}) == {"train": 1.0, "test": 0.0}
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000  # 30,000 words are 4 MB, and more in a Counter
 
 
 def test_rows_are_numbered_from_zero(made: Made) -> None:
