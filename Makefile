@@ -6,7 +6,7 @@ VENV := .venv
 READY := $(VENV)/ready
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test fuzz audit check wheel help bench bench-startup bench-embeddings bench-growth bench-threads \
+.PHONY: repro test fuzz audit check wheel help bench bench-startup bench-embeddings bench-growth bench-rows bench-threads \
 	bench-classifier bench-suite bench-explorer screenshots torture lock clean
 
 repro: $(READY) ## run what is out of date, print the metrics
@@ -59,6 +59,9 @@ bench-growth: $(READY) ## how seconds and memory of embeddings grow with words a
 bench-threads: $(READY) ## WORDSETS=... TEXT=... ARCHIVE=...: quality of embeddings by the number of threads
 	@$(RUN) python -m benchmarks.threads $(WORDSETS) $(if $(TEXT),--text $(TEXT)) \
 		$(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(SEEDS),--seeds $(SEEDS)) $(OPTIONS)
+
+bench-rows: $(READY) ## how seconds and memory of the text stages grow with the rows
+	@$(RUN) python -m benchmarks.rows $(OPTIONS)
 
 bench-classifier: $(READY) ## ARCHIVE=... SST2=...: the value of each choice; beside fastText and scikit-learn
 	@$(RUN) python -m tools.extra bench
