@@ -45,6 +45,12 @@ def test_the_separator_is_found_among_others_in_the_text(tmp_path: Path, separat
     assert separator_of(written(tmp_path, file.getvalue().encode()), "utf-8") == separator
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_a_very_long_review_does_not_hide_the_separator(tmp_path: Path, encoding: str) -> None:
+    content = f"text;label\nGood, für 3;pos\n{'long ' * 50_000};neg\nbad;neg\n"
+    assert separator_of(written(tmp_path, content.encode(encoding)), encoding) == ";"
+
+
 @pytest.mark.parametrize(("content", "match"), [(b"\n\n", "is empty"), (b"text\na\nb\n", "found one column")])
 def test_a_file_without_separator_is_refused(tmp_path: Path, content: bytes, match: str) -> None:
     with pytest.raises(Refusal, match=match):

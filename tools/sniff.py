@@ -6,7 +6,9 @@ Nothing is asked that the file itself can tell. Every guess is printed by `tools
 import codecs
 import csv
 import gzip
+import io
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -91,9 +93,9 @@ def separator_of(path: Path, encoding: str) -> str:
     Raises Refusal if there is none.
     """
     with whole_gzip(path.name), open_unpacked(path) as file:
-        reader = codecs.getreader("utf-8-sig" if encoding == "utf-8" else encoding)(file)
+        text = io.TextIOWrapper(file, "utf-8-sig" if encoding == "utf-8" else encoding, newline="")
         try:
-            lines = list(islice(reader, 500))
+            lines = list(islice(text, 500))
         except UnicodeError as error:
             raise Refusal(f"{path}: not {encoding}, though it begins so: {error}; save it as UTF-8") from None
     if not any(line.strip() for line in lines):
@@ -110,6 +112,7 @@ def separator_of(path: Path, encoding: str) -> str:
 
 def _agreement(lines: Sequence[str], separator: str) -> tuple[float, int]:
     """The share of rows with as many cells as the header, and their number; zeros for a single cell."""
+    csv.field_size_limit(sys.maxsize)  # a review may be longer than Python's limit of 131,072 characters
     try:
         table = [cells for cells in csv.reader(lines, delimiter=separator) if cells]
     except csv.Error:
