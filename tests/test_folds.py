@@ -126,13 +126,22 @@ def test_saved_logits_are_loaded_as_they_were(
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("content", ["text", "other tensors", "one tensor less"])
+OTHERS = {
+    "other tensors": {"whole": np.zeros((1, 1)), "x": np.zeros(1)},
+    "one tensor less": {"whole": np.zeros((1, 1))},
+    "one dimension less": {"whole": np.zeros(3), "cut": np.zeros((3, 1))},
+    "other shapes": {"whole": np.zeros((3, 1)), "cut": np.zeros((2, 1))},
+    "no logits": {"whole": np.zeros((3, 0)), "cut": np.zeros((3, 0))},
+}
+
+
+@pytest.mark.parametrize("content", ["text", *OTHERS])
 def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "held.safetensors"
     if content == "text":
         path.write_text("no", encoding="utf-8")
     else:
-        save_file({"whole": np.zeros((1, 1))} | ({"x": np.zeros(1)} if "other" in content else {}), path)
+        save_file(OTHERS[content], path)
     with pytest.raises(
         Refusal, match=r"held.safetensors: no held-out logits of this version; run `dvc repro`$"
     ):

@@ -109,8 +109,11 @@ class HeldOut(NamedTuple):
     def load(cls, path: Path) -> "HeldOut":
         """Reads what `save` wrote. Raises Refusal if the file is something else."""
         try:
-            return cls(**load_file(path))
-        except (SafetensorError, TypeError):
+            loaded = cls(**load_file(path))
+            if loaded.whole.ndim != 2 or loaded.whole.shape[1] == 0 or loaded.whole.shape != loaded.cut.shape:
+                raise ValueError("expected two tables of the same shape")
+            return loaded
+        except (SafetensorError, TypeError, ValueError):
             raise Refusal(f"{path}: no held-out logits of this version; run `dvc repro`") from None
 
 
