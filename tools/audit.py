@@ -32,7 +32,7 @@ def call(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def code() -> list[str]:
-    """What bandit objects to."""
+    """The findings of bandit."""
     options = ("--configfile", "pyproject.toml", "--format", "json", "--quiet")
     done = call("bandit", "--recursive", *CODE, *options)
     try:
@@ -66,8 +66,8 @@ def vulnerabilities(package: dict[str, Any]) -> list[str]:
     """A line for each vulnerability of a package."""
     lines = []
     for one in package.get("vulns", []):
-        mended = ", ".join(one["fix_versions"]) or "none yet"
-        lines.append(f"{package['name']} {package['version']}: {one['id']}; fixed in: {mended}")
+        fixed = ", ".join(one["fix_versions"]) or "none yet"
+        lines.append(f"{package['name']} {package['version']}: {one['id']}; fixed in: {fixed}")
     return lines
 
 
@@ -77,19 +77,19 @@ def last_line(text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints what was seen. Raises Refusal if there is something to mend."""
+    """Prints the findings. Raises Refusal if there are any."""
     parser = argparse.ArgumentParser(
         "python -m tools.audit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.parse_args(arguments)
-    objections = code()
+    dangerous = code()
     known, missing = packages()
-    for line in (*objections, *known):
+    for line in (*dangerous, *known):
         print(printable(line))
     if missing:
         print(f"not checked: {printable(' '.join(missing.split()))}")
-    if objections or known:
-        raise Refusal(f"{len(objections)} dangerous calls, {len(known)} vulnerabilities; see above")
+    if dangerous or known:
+        raise Refusal(f"{len(dangerous)} dangerous calls, {len(known)} vulnerabilities; see above")
     print(f"no dangerous calls in {', '.join(CODE)}" + ("" if missing else f"; no vulnerability in {LOCK}"))
 
 

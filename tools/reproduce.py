@@ -201,7 +201,7 @@ def require_same_packages(revision: Revision) -> None:
         if installed.partition("+")[0] != version:  # 2.13.0+cpu is a build of 2.13.0
             raise Refusal(
                 f"--environment here: {name} is {installed} here and {version} in "
-                f"{revision.name}'s {PACKAGES}; leave the option out, which installs them anew"
+                f"{revision.name}'s {PACKAGES}; leave the option out, and they are installed"
             )
 
 
