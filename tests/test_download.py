@@ -18,6 +18,7 @@ from stages.lib.download import Limits, Stalled, fetch
 
 QUICK = Limits(connect=1, window=0.3, bytes_per_second=1000)
 CONTENT = b"x" * 20_000
+NUMBERS = b"".join(b"%d\n" % n for n in range(50_000))  # 288,890 bytes
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
@@ -99,6 +100,34 @@ def test_a_stalled_download_is_refused_in_one_line_and_not_kept(
         with pytest.raises(Refusal, match=f"from {url}: the server stalls .*; try again later, put the file"):
             corpora._download(url, source, checksum, QUICK)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def parts(request: BaseHTTPRequestHandler) -> None:
+    """Sends what is requested, but ends the connection after 60,000 bytes."""
+    start = int((request.headers["Range"] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+    request.send_response(206 if start else 200)
+    request.send_header("Content-Length", str(len(NUMBERS) - start))
+    request.send_header("Content-Range", f"bytes {start}-{len(NUMBERS) - 1}/{len(NUMBERS)}")
+    request.end_headers()
+    request.wfile.write(NUMBERS[start : start + 60_000])
+
+
+def another_part(request: BaseHTTPRequestHandler) -> None:
+    del request.headers["Range"]
+    parts(request)
+
+
+def test_a_transfer_that_breaks_off_continues_where_it_was(tmp_path: Path) -> None:
+    counts: list[int] = []
+    with serving(parts) as url:
+        fetch(url, tmp_path / "r.csv", counts.append, QUICK)
+    assert (tmp_path / "r.csv").read_bytes() == NUMBERS
+    assert sum(counts) == len(NUMBERS)
+
+
+def test_a_transfer_does_not_continue_with_another_part_of_the_file(tmp_path: Path) -> None:
+    with serving(another_part) as url, pytest.raises(requests.exceptions.ChunkedEncodingError):
+        fetch(url, tmp_path / "r.csv", lambda _: None, QUICK)
 
 
 @pytest.mark.parametrize("length", ["many", "-1", "9" * 5000])

@@ -29,19 +29,39 @@ class Stalled(OSError):
 def fetch(url: str, path: Path, update: Callable[[int], object], limits: Limits = PATIENT) -> None:
     """Writes the file at a URL to `path`; calls `update` with the number of bytes of each chunk.
 
+    If the transfer breaks off or stalls, it continues where it was, as long as the server sends parts of
+    files and each request brings as much as a window must. The caller verifies the checksum of the whole.
+
     Raises Stalled, or an exception of requests if the server cannot be reached or has no such file.
     """
-    with path.open("wb") as file:
-        for chunk in _in_time(_chunks(url, limits), limits):
-            file.write(chunk)
-            update(len(chunk))
-
-
-def _chunks(url: str, limits: Limits) -> Iterator[bytes]:
     import requests  # imported here because it costs 0.1 s, and most runs download nothing
 
-    with requests.get(url, stream=True, timeout=(limits.connect, limits.window)) as response:
+    with path.open("wb") as file:
+        cut: OSError | None = None
+        while True:
+            start = file.tell()
+            try:
+                for chunk in _in_time(_chunks(url, start, limits), limits):
+                    file.write(chunk)
+                    update(len(chunk))
+                return
+            except (requests.RequestException, Stalled) as error:
+                cut = cut or error
+                if file.tell() - start < limits.window * limits.bytes_per_second:
+                    raise cut from None
+
+
+def _chunks(url: str, start: int, limits: Limits) -> Iterator[bytes]:
+    """The content of a URL from a position. Raises RequestException if the server sends another part."""
+    import requests
+
+    # Of the bytes as they are stored: those of a compressed transfer have other positions.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    time_outs = (limits.connect, limits.window)
+    with requests.get(url, stream=True, timeout=time_outs, headers=headers) as response:
         response.raise_for_status()
+        if start and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            raise requests.RequestException("the server sends whole files only")
         yield from response.iter_content(CHUNK)
 
 
