@@ -142,7 +142,5 @@ def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
         path.write_text("no", encoding="utf-8")
     else:
         save_file(OTHERS[content], path)
-    with pytest.raises(
-        Refusal, match=r"held.safetensors: no held-out logits of this version; run `dvc repro`$"
-    ):
+    with pytest.raises(Refusal, match=r"held.safetensors: damaged, or of another version; run .*--repair`$"):
         HeldOut.load(path)

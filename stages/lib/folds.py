@@ -11,11 +11,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from stages.lib.arrays import Bool, Float64, Int32, Int64
-from stages.lib.command import Refusal
+from stages.lib.arrays import Bool, Float64, Int32, Int64, whole_arrays
 from stages.lib.files import atomic
 from stages.lib.reviews import Documents
 
@@ -108,13 +106,11 @@ class HeldOut(NamedTuple):
     @classmethod
     def load(cls, path: Path) -> "HeldOut":
         """Reads what `save` wrote. Raises Refusal if the file is something else."""
-        try:
+        with whole_arrays(path):
             loaded = cls(**load_file(path))
             if loaded.whole.ndim != 2 or loaded.whole.shape[1] == 0 or loaded.whole.shape != loaded.cut.shape:
                 raise ValueError("expected two tables of the same shape")
             return loaded
-        except (SafetensorError, TypeError, ValueError):
-            raise Refusal(f"{path}: no held-out logits of this version; run `dvc repro`") from None
 
 
 def cut_lengths(documents: int) -> Int64:
