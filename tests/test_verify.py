@@ -274,7 +274,7 @@ def test_nothing_is_repaired_while_dvc_is_at_work(repository: Path) -> None:
     entry = {"pid": os.getpid(), "cmd": "dvc repro"}
     RWLOCK.write_text(json.dumps({"write": {"/a": entry}, "read": {}}), encoding="utf-8")
     damage(Path("data/one.txt"))
-    with pytest.raises(Refusal, match=rf"process {os.getpid()} \(dvc repro\) is at work here"):
+    with pytest.raises(Refusal, match=rf"process {os.getpid()} \(dvc repro\) is running here"):
         verify.main(["--repair"])
     assert verify.main([]) == 1  # may be looked at
 

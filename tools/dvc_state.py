@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import yaml
@@ -14,7 +13,7 @@ from stages.lib.files import atomic, work_folder
 from stages.lib.params import Loader
 from stages.lib.processes import is_dead
 from tools.interrupted import processes
-from tools.revisions import LOCK, Yaml
+from tools.revisions import LOCK, Yaml, git
 
 RWLOCK = "rwlock"  # which process reads and writes which path
 
@@ -54,7 +53,7 @@ def faults(temporary: Path) -> list[Path]:
 
 
 def require_idle(temporary: Path) -> None:
-    """Raises Refusal if a process of DVC is at work here."""
+    """Raises Refusal if a process of DVC is running here."""
     rwlock = temporary / RWLOCK
     lock = (rwlock_of(rwlock.read_bytes()) if rwlock.is_file() else None) or {"write": {}, "read": {}}
     entries = [*lock["write"].values(), *(entry for entries in lock["read"].values() for entry in entries)]
@@ -66,7 +65,7 @@ def require_idle(temporary: Path) -> None:
         except PermissionError:  # it is another user's
             pass
         what = f"process {entry['pid']} ({entry['cmd']})"
-        raise Refusal(f"{what} is at work here; wait for its end, or stop it")
+        raise Refusal(f"{what} is running here; wait for its end, or stop it")
     for number in processes(temporary):
         if not is_dead(number):
             raise Refusal(f"process {number} runs an experiment here; wait for its end, or stop it")
@@ -96,7 +95,7 @@ def restore(path: Path) -> str:
     moved = f"unreadable; moved to {aside(path)}"
     if path != LOCK:
         return moved
-    committed = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True, check=False).stdout
+    committed = git("show", f"HEAD:./{LOCK}") or b""
     copy = kept_lock().read_bytes() if kept_lock().is_file() else b""
     known = [(lock, content) for content in (committed, copy) if (lock := lock_of(content)) is not None]
     if not known:

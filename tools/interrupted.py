@@ -9,11 +9,11 @@ the folder, in git's stash or in EXEC_MERGE. If it is killed, they stay there.
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 from stages.lib.processes import is_dead
+from tools import revisions
 
 MERGE, EXPERIMENT_HEAD = "refs/exps/exec/EXEC_MERGE", "refs/exps/exec/EXEC_HEAD"
 EXECUTION = "refs/exps/exec"
@@ -43,12 +43,8 @@ class Interrupted(NamedTuple):
 
 
 def git(*arguments: str) -> str:
-    """What a command of git printed; empty if it failed."""
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:  # git is not installed
-        return ""
-    return "" if done.returncode else done.stdout.removesuffix("\n")
+    """The text that a command of git printed; empty if it failed."""
+    return os.fsdecode(revisions.git(*arguments) or b"").removesuffix("\n")
 
 
 def commit_of(name: str) -> str:

@@ -32,9 +32,9 @@ from typing import NamedTuple
 from stages.lib.command import Refusal, exit_on_refusal
 from stages.lib.terminal import printable
 from tools.difference import difference
-from tools.revisions import LOCK, PARAMS, WORKSPACE, Revision, at, differing, find, flat
+from tools.revisions import LOCK, PARAMS, WORKSPACE, Revision, at, differing, find, flat, git
 from tools.site_cache import make_private
-from tools.verify import File, files_of, git, in_cache, md5_of, md5_of_bytes
+from tools.verify import File, files_of, in_cache, md5_of, md5_of_bytes
 
 PIPELINE, PACKAGES, CORPORA = Path("dvc.yaml"), Path("requirements.lock"), "data/corpora"
 READY = ".venv/ready"  # the file that the Makefile's rule for the environment makes

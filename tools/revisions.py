@@ -25,6 +25,15 @@ EXPECTED = (
 Yaml = dict[str, Any]
 
 
+def git(*arguments: str) -> bytes | None:
+    """What a command of git printed, or None if it failed or git is not installed."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    except FileNotFoundError:
+        return None
+    return None if done.returncode else done.stdout
+
+
 class Revision(NamedTuple):
     """One run of the pipeline."""
 
@@ -173,13 +182,13 @@ def commits_of(names: Sequence[str]) -> dict[str, tuple[str, Path]]:
 
 def at(commit: str, path: Path, name: str) -> Yaml:
     """The mapping in a YAML file of a commit; `name` is for error messages."""
-    shown = subprocess.run(["git", "show", f"{commit}:./{path}"], capture_output=True, check=False)
-    if shown.returncode:
+    shown = git("show", f"{commit}:./{path}")
+    if shown is None:
         raise Refusal(
             f"{name}: no {path} in commit {commit[:7]}; expected a commit of Firth after `dvc repro`"
         )
     try:
-        content = yaml.load(shown.stdout.decode("utf-8"), Loader)  # nosec B506  # a SafeLoader
+        content = yaml.load(shown.decode("utf-8"), Loader)  # nosec B506  # a SafeLoader
     except (yaml.YAMLError, ValueError) as error:
         raise Refusal(f"{name}: {path} in commit {commit[:7]} is not valid YAML: {error}") from None
     if not isinstance(content, dict):

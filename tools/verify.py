@@ -36,7 +36,7 @@ from stages.lib.files import atomic
 from stages.lib.params import Loader, read_yaml
 from tools.dvc_state import aside, faults, keep_lock, require_idle, restore
 from tools.interrupted import interrupted, resume
-from tools.revisions import LOCK, WORKSPACE, Revision, Yaml, find
+from tools.revisions import LOCK, WORKSPACE, Revision, Yaml, find, git
 
 PIPELINE = Path("dvc.yaml")
 HASH = re.compile(r"[0-9a-f]{32}")
@@ -149,12 +149,6 @@ def dvc_files(revision: Revision) -> Iterator[tuple[Path, Yaml]]:
             yield Path(name), yaml.load(text, Loader)  # nosec B506  # a SafeLoader
 
 
-def git(*arguments: str) -> bytes | None:
-    """What a command of git printed, or None if it failed."""
-    done = subprocess.run(["git", *arguments], capture_output=True, check=False)
-    return None if done.returncode else done.stdout
-
-
 def with_members(files: Sequence[File], cache: Path, damaged: set[Path]) -> Iterator[File]:
     """The files, and those in their folders if the listing of the folder is right anywhere."""
     for file in files:
@@ -264,7 +258,7 @@ def workspace(cache: Path) -> Revision:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code. Raises Refusal on an unknown revision, or if DVC is at work and files would
+    """Returns the exit code. Raises Refusal on an unknown revision, or if DVC is running and files would
     change."""
     parser = argparse.ArgumentParser(
         "verify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
