@@ -19,14 +19,13 @@ Labels are text in the corpus and numbers from here on; data/labels.json lists t
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from pydantic import Field
-from tqdm import tqdm
 
 from stages import LABELLED, SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
 from stages.lib.command import Refusal, run
@@ -50,6 +49,7 @@ from stages.lib.store import Row, Store, disk_checked
 from stages.lib.tables import table_writer
 from stages.lib.text import clean
 
+READ = 1000  # reviews read at a time
 FEWEST = 10  # labelled training reviews; fewer are a mistake, not a corpus
 
 SCHEMA = pa.schema(
@@ -72,7 +72,7 @@ def hash_to_unit(text: str, salt: str) -> float:
     True
     """
     digest = hashlib.blake2b(f"{salt}\0{text}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
+    return int.from_bytes(digest, "big") * 2**-64
 
 
 def split_for(number: float, fractions: dict[str, float]) -> str:
@@ -90,14 +90,15 @@ def split_for(number: float, fractions: dict[str, float]) -> str:
 
 def to_row(review: Review, salt: str, renamed: Mapping[str, str | None] = {}) -> Row:
     """A cleaned review with its keys. A training review without a label is unlabelled."""
-    text = clean(review.text)
-    split, label = review.split, known_label(review.label, renamed)
-    if label is None and split in (None, TRAIN):
+    name, text, label, split, group, split_by = review
+    text, label, split = clean(text), known_label(label, renamed), split or TRAIN
+    if label is None and split == TRAIN:
         split = UNLABELLED
-    label = None if split == UNLABELLED else label
+    if split == UNLABELLED:
+        label = None
     key = hash_to_unit(text, salt)
-    split_key = key if review.split_by is None else hash_to_unit(review.split_by, salt)
-    return Row(review.id, text, label, split, review.group, key, split_key)
+    split_key = key if split_by is None else hash_to_unit(split_by, salt)
+    return name, text, label, split, group, key, split_key
 
 
 def assign_splits(store: Store, params: Params) -> dict[str, int]:
@@ -132,21 +133,22 @@ def check_enough(counts: dict[str, Counter[str]], names: Sequence[str], rows: in
 def read_reviews(source: Source, path: Path, salt: str, store: Store) -> Inspection:
     """Puts all reviews but empty ones into the store, and counts what is unusual about them."""
     seen = Inspection()
-
-    def rows(bar: "tqdm[Any]") -> Iterator[Row]:
-        for review in reviews(source, path):
-            bar.update()
-            row = to_row(review, salt, source.labels)
-            if not row.text.strip():
-                seen.empty += 1
-                continue
-            seen.add(row.text)
-            if review.label is not None and row.label is None and review.label not in source.labels:
-                seen.missing[review.label] += looks_missing(review.label)
-            yield row
-
+    unread = reviews(source, path)
     with progress("raw", "reviews") as bar:
-        store.add(rows(bar))
+        while batch := list(islice(unread, READ)):
+            rows = []
+            for review in batch:
+                row = to_row(review, salt, source.labels)
+                text, label = row[1:3]
+                if not text.strip():
+                    seen.empty += 1
+                    continue
+                rows.append(row)
+                if label is None and review.label is not None and review.label not in source.labels:
+                    seen.missing[review.label] += looks_missing(review.label)
+            store.add(rows)
+            seen.add([row[1] for row in rows])
+            bar.update(len(batch))
     seen.missing = +seen.missing  # without those that count 0
     return seen
 

@@ -20,10 +20,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stages import TRAIN
 from stages.lib.command import Refusal
 from stages.lib.corpora import archive_members
 from stages.lib.files import read_json
-from stages.lib.store import Row, Store, disk_checked
+from stages.lib.store import Store, disk_checked
 from stages.lib.tables import read_batches
 from tests.fuzz import ODD, changed, read
 from tests.odd_files import LABELS, SEEDS, plain_parquet, tarred, zipped
@@ -171,8 +172,8 @@ def test_damaged_labels_are_refused(tmp_path: Path, edits: dict[str, object]) ->
 
 def test_a_full_folder_for_temporary_files_is_refused() -> None:
     store = Store()
-    store.connection.execute("PRAGMA max_page_count = 4")  # as on a disk with 16 KB
-    rows = [Row(str(number), "x" * 1000, None, None, None, 0.0, 0.0) for number in range(100)]
+    store.connection.execute("PRAGMA max_page_count = 4")  # as on a disk with 64 KB
+    rows = [(str(number), "x" * 1000, None, TRAIN, None, 0.0, 0.0) for number in range(100)]
     with pytest.raises(Refusal, match=r"database in .*full; .* or set TMPDIR"), disk_checked():
         store.add(rows)
     store.connection.close()

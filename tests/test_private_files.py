@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from stages import TRAIN
 from stages.lib.files import write_text
-from stages.lib.store import Row, Store
+from stages.lib.store import Store
 from tests.test_words import FILES, relative
 from tools import new
 
@@ -30,7 +31,7 @@ def mode(path: Path) -> int:
 def test_the_database_of_raw_is_private() -> None:
     store = Store()
     texts = 600  # more than SQLite keeps in memory
-    store.add(Row(str(n), f"{n} " * 4000, None, None, None, n, n) for n in range(texts))
+    store.add((str(n), f"{n} " * 4000, None, TRAIN, None, n, n) for n in range(texts))
     links = {link: str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
     modes = [mode(link) for link, target in links.items() if "/etilqs_" in target]  # SQLite's
     store.connection.close()

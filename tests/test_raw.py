@@ -19,13 +19,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages import LABELLED, SPLITS
+from stages import LABELLED, SPLITS, TRAIN
 from stages.lib import labels as labels_module
 from stages.lib.command import Refusal
 from stages.lib.files import write_json
 from stages.lib.labels import label_names
 from stages.lib.readers import Review
-from stages.lib.store import Row, Store
+from stages.lib.store import Store
 from stages.raw import (
     SCHEMA,
     Params,
@@ -190,7 +190,7 @@ def test_split_for_divides_the_unit_interval_by_the_fractions(number: float, spl
 )
 def test_splits_in_sql_equal_those_of_the_definition(keys: list[float], fractions: dict[str, float]) -> None:
     store = Store()
-    store.add(Row(str(n), f"text {n}", "a", None, None, n, key) for n, key in enumerate(keys))
+    store.add((str(n), f"text {n}", "a", TRAIN, None, n, key) for n, key in enumerate(keys))
     store.assign_splits(fractions)
     splits = store.connection.execute("SELECT split FROM review ORDER BY position")
     assert [split for (split,) in splits] == [split_for(key, fractions) for key in keys]

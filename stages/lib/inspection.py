@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from stages import TEST, VALIDATION
 from stages.lib.store import Store
@@ -39,13 +39,16 @@ class Inspection:
         self.lengths: Counter[int] = Counter()  # how many texts have each number of characters
         self.missing: Counter[str] = Counter()
 
-    def add(self, text: str) -> None:
-        """Counts what is in a text. Cheap tests come first: most texts have none of it."""
-        self.reviews += 1
-        self.lengths[len(text)] += 1
-        self.html += ("<" in text or "&" in text) and HTML.search(text) is not None
-        self.addresses += ("://" in text or "www." in text) and ADDRESS.search(text) is not None
-        self.no_spaces += not text.isascii() and NO_SPACES.search(text) is not None
+    def add(self, texts: Sequence[str]) -> None:
+        """Counts what is in some texts. Cheap tests come first: most texts have none of it."""
+        self.reviews += len(texts)
+        self.lengths.update(map(len, texts))
+        tagged = [text for text in texts if "<" in text or "&" in text]
+        linked = [text for text in texts if "://" in text or "www." in text]
+        foreign = [text for text in texts if not text.isascii()]
+        self.html += sum(HTML.search(text) is not None for text in tagged)
+        self.addresses += sum(ADDRESS.search(text) is not None for text in linked)
+        self.no_spaces += sum(NO_SPACES.search(text) is not None for text in foreign)
 
 
 def quantile(counts: Counter[int], share: float) -> int:

@@ -95,21 +95,20 @@ def _from_table(source: Source, table: Iterable[rows.Row], where: str, split: st
         # A later row of JSON may omit all columns but the text.
         if number == 1:
             rows.require(required, row, where)
-        here = f"{where}, review {number}"
         if columns.text not in row:
-            rows.require(required[:1], row, here)
+            rows.require(required[:1], row, f"{where}, review {number}")
         if type(text := row[columns.text]) is not str:
-            text = rows.cell(row, columns.text, here)
-        stated = rows.plain(row, columns.split, here) if columns.split else None
-        name = rows.plain(row, columns.id, here) if columns.id else None
-        label = rows.plain(row, columns.label, here) if columns.label else None
-        group = rows.plain(row, columns.group, here) if columns.group else None
-        split_by = rows.plain(row, columns.split_by, here) if columns.split_by else None
+            text = rows.cell(row, columns.text, where, number)
+        stated = rows.plain(row, columns.split, where, number) if columns.split else None
+        name = rows.plain(row, columns.id, where, number) if columns.id else None
+        label = rows.plain(row, columns.label, where, number)
+        group = rows.plain(row, columns.group, where, number) if columns.group else None
+        split_by = rows.plain(row, columns.split_by, where, number) if columns.split_by else None
         yield Review(
             f"{split}/{name or number}" if split else name or str(number),
             "" if text is None else str(text),
             label,
-            split or (known_split(stated, source, here) if stated else None),
+            split or (known_split(stated, source, f"{where}, review {number}") if stated else None),
             group,
             split_by,
         )

@@ -93,23 +93,24 @@ def require(columns: Sequence[str], row: Mapping[str, object], where: str) -> No
             raise Refusal(f"{where}: no column {column!r}{nearest(column, list(row), shown=repr)}")
 
 
-def cell(row: Mapping[str, object], column: str, where: str) -> object:
-    """The value of a cell. Raises Refusal if it is a list, an object or bytes, which have no plain text."""
+def cell(row: Mapping[str, object], column: str, where: str, number: int) -> object:
+    """The value of a cell. Raises Refusal, with `where` and the number of the review, if it is a list, an
+    object or bytes, which have no plain text."""
     value = row.get(column)
     if (kind := NESTED.get(type(value))) is not None:
         raise Refusal(
-            f"{where}: column {column!r} has {kind} ({value!r:.40}); expected text or a number: name another "
-            "column in source.yaml, or convert this one"
+            f"{where}, review {number}: column {column!r} has {kind} ({value!r:.40}); expected text or a "
+            "number: name another column in source.yaml, or convert this one"
         )
     return value
 
 
-def plain(row: Mapping[str, object], column: str, where: str) -> str | None:
+def plain(row: Mapping[str, object], column: str, where: str, number: int) -> str | None:
     """`text_of` the `cell`, in one step for most cells."""
     value = row.get(column)
     if type(value) is str and value.isascii():
         return value.strip() or None
-    return text_of(cell(row, column, where))
+    return text_of(cell(row, column, where, number))
 
 
 def text_of(value: object) -> str | None:
