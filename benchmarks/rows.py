@@ -9,6 +9,7 @@ are a file of 600 MB, and take as much space again for the temporary database of
 import argparse
 import csv
 import resource
+import sys
 import tempfile
 from pathlib import Path
 
@@ -70,9 +71,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", nargs="*", type=int, default=[2 * MILLION, 5 * MILLION, 10 * MILLION])
+    parser.add_argument("--rows", nargs="*", type=int, default=[MILLION, 3 * MILLION, 10 * MILLION])
     options = parser.parse_args()
-    lines = [costs(rows) for rows in options.rows]
+    lines = []
+    for rows in options.rows:
+        lines.append(costs(rows))
+        print(*lines[-1], sep="; ", file=sys.stderr, flush=True)
     print(f"{processor()}\n")
     print(table(["rows", *TEXT_STAGES], lines))
 

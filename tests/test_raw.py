@@ -19,8 +19,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages import LABELLED, SPLITS, TRAIN
+from stages import LABELLED, SPLITS, TRAIN, raw
 from stages.lib import labels as labels_module
+from stages.lib import store as store_module
 from stages.lib.command import Refusal
 from stages.lib.files import write_json
 from stages.lib.labels import label_names
@@ -944,6 +945,19 @@ def test_a_refused_run_keeps_the_previous_output(tmp_path: Path) -> None:
     with pytest.raises(Refusal):
         made(corpus(tmp_path, b"text,label\n"))
     assert {path: path.read_bytes() for path in (tmp_path / "made").iterdir()} == before
+
+
+def test_the_number_of_rows_that_are_read_or_inserted_at_once_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [(text, ("bad", "good", "NaN")[n % 3]) for n, (text, _) in enumerate(TABLE)]
+    folder = corpus(tmp_path, csv_bytes([*rows, *rows[:9], ("<br>", "good"), ("a<br> b", "good")]))
+    expected = made(folder)
+    monkeypatch.setattr(raw, "READ", 7)
+    monkeypatch.setattr(store_module, "INSERTED", 3)
+    assert made(folder) == expected
+    assert expected[2]["dropped"]["empty"] == 1
+    assert "23 rows have the label 'NaN'" in expected[2]["warnings"]["missing_labels"]
 
 
 def test_repeated_ids_are_refused(tmp_path: Path) -> None:
