@@ -21,7 +21,15 @@ from tests.conftest import ROOT
 GOOD = ("lovely", "warm", "clever", "moving")
 BAD = ("tedious", "loud", "hollow", "clumsy")
 LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", "cache", "tmp", "__pycache__", "*.parquet", "*.safetensors", ".hypothesis"
+    ".git",
+    ".venv",
+    "cache",
+    "tmp",
+    "config.local",
+    "__pycache__",
+    "*.parquet",
+    "*.safetensors",
+    ".hypothesis",
 )
 
 
@@ -109,6 +117,11 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
         assert old in params
         params = params.replace(old, new)
     (folder / "params.yaml").write_text(params, encoding="utf-8")
+    # DVC reads and writes dvc.lock for every stage, in Python. Without the code, which no test changes, that
+    # takes half as long. tests/test_pipeline.py has the code deps.
+    pipeline = (folder / "dvc.yaml").read_text(encoding="utf-8")
+    (folder / "dvc.yaml").write_text(re.sub(r"      - stages/.*\n", "", pipeline), encoding="utf-8")
+    (folder / "dvc.lock").unlink()
     made = Copy(folder)
     made.run("git", "init", "--quiet")
     assert made.ran("repro") == list(STAGES)
@@ -158,11 +171,7 @@ AFTER_ENSEMBLE = ["evaluation", "robustness", "explorer", "report"]
     ("change", "expected"),
     [
         ("tensors.max_length=30", ["tensors", "ngrams", "classifier", "ensemble", *AFTER_ENSEMBLE]),
-        ("agreement.words=[film]", ["agreement", "report"]),
         ("agreement.wordsets=[judged.txt]", ["agreement", "report"]),
-        ("ngrams.l2=1", ["ngrams", "ensemble", *AFTER_ENSEMBLE]),
-        ("classifier.lr=0.01", ["classifier", "ensemble", *AFTER_ENSEMBLE]),
-        ("ensemble.weights=0.25", ["ensemble", *AFTER_ENSEMBLE]),
     ],
 )
 def test_a_changed_parameter_runs_its_stage_and_the_stages_that_read_its_output(
@@ -174,6 +183,20 @@ def test_a_changed_parameter_runs_its_stage_and_the_stages_that_read_its_output(
     assert copy.ran("exp", "run", "--name", name, "-S", change) == ["check", *expected]
 
 
+def test_changed_parameters_change_their_stages_and_the_report_which_lists_them(copy: Copy) -> None:
+    copy.run("git", "checkout", "--", ".")
+    copy.ran("checkout")
+    for old, new in (
+        ("neighbours: 8", "neighbours: 7"),
+        ("l2: ", "l2: 7 # "),
+        ("weights: ", "weights: 0.3 # "),
+    ):
+        copy.set(old, new)
+    changed = json.loads(copy.run(sys.executable, "-m", "dvc", "status", "--json"))
+    copy.run("git", "checkout", "--", ".")
+    assert set(changed) == {"check", "agreement", "ngrams", "ensemble", "report"}
+
+
 @pytest.fixture
 def restored(copy: Copy) -> Copy:
     """The copy after the one way back: params.yaml as committed, and `dvc repro`, which trains nothing."""
@@ -183,7 +206,6 @@ def restored(copy: Copy) -> Copy:
 
 
 REFUSED = [
-    ("weight_decay: 0 ", "weight_decay: -1 ", "classifier.weight_decay: found -1", "check"),
     ("corpus: tiny", "corpus: tinny", "did you mean tiny", "check"),
     ("min_count: 2", "min_count: 1000", "vocabulary.min_count: found 1000", "vocabulary"),
 ]
@@ -223,7 +245,11 @@ def test_a_table_becomes_a_report_by_one_command_and_two_corpora_take_turns(
     assert "warning: 1 of 40 texts are empty and were dropped" in printed
     assert "1 of 40 texts are empty" in (restored.folder / "metrics/report.html").read_text(encoding="utf-8")
     second = restored.outputs()
-    for name, expected in (("tiny", before), ("stars", second)) * 2:  # from the cache, metrics included
+    for name, expected in (
+        ("tiny", before),
+        ("stars", second),
+        ("tiny", before),
+    ):  # from the cache, metrics included
         restored.run("git", "checkout", "params.yaml")
         restored.set("corpus: tiny", f"corpus: {name}")
         assert restored.ran("repro") in ([], ["check"])
@@ -232,10 +258,10 @@ def test_a_table_becomes_a_report_by_one_command_and_two_corpora_take_turns(
 
 def test_a_table_of_a_user_is_found_by_experiments_elsewhere_and_never_in_git(restored: Copy) -> None:
     restored.run("git", "add", "data/corpora/stars.dvc")
-    change = ("-S", "corpus=stars", "-S", "ensemble.weights=0.5")
+    change = ("-S", "corpus=stars", "-S", "explorer.clusters=3")
     ran = restored.ran("exp", "run", "--temp", "--name", "elsewhere", *change)
     others = [stage for stage in ran if stage != "agreement"]  # whose word set only git ignores
-    assert others == ["check", "ensemble", *AFTER_ENSEMBLE]
+    assert others == ["check", "explorer", "report"]
     listed = restored.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
     reference = next(name for name in listed if name.endswith("/elsewhere"))
     tracked = restored.run("git", "ls-tree", "-r", "--name-only", reference).splitlines()
@@ -244,8 +270,8 @@ def test_a_table_of_a_user_is_found_by_experiments_elsewhere_and_never_in_git(re
 
 def test_an_experiment_is_listed_with_its_parameter_and_metrics(copy: Copy) -> None:
     shown = copy.run(sys.executable, "-m", "dvc", "exp", "show", "--csv")
-    row = next(row for row in csv.DictReader(shown.splitlines()) if row["Experiment"] == "classifier-lr")
-    assert row["classifier.lr"] == "0.01"
+    row = next(row for row in csv.DictReader(shown.splitlines()) if row["Experiment"] == "tensors-max_length")
+    assert row["tensors.max_length"] == "30"
     assert 0 <= float(row["accuracy"]) <= 1
 
 
@@ -266,6 +292,8 @@ def test_the_tables_of_experiments_can_be_read(copy: Copy, monkeypatch: pytest.M
     changes = [word for command in readme_commands("dvc exp run") for word in command[3:]]
     assert changes.count("-S") >= 3
     printed = copy.run(sys.executable, "-m", "dvc", "exp", "run", *changes)
+    ran = re.findall("Running stage '(.*)'", printed)
+    assert ran == ["check", "ngrams", "classifier", "ensemble", *AFTER_ENSEMBLE]
     verdicts = [line for line in printed.splitlines() if line.startswith("accuracy ")]
     assert len(verdicts) == 1
     assert "than chance. Report: metrics/report.html" in verdicts[0]
@@ -301,7 +329,7 @@ def test_an_experiment_is_shared_through_a_remote(copy: Copy, tmp_path: Path) ->
     copy.run("git", "add", "--force", "data/corpora/tiny", "data/wordsets")  # a user's files are ignored
     copy.run("git", "commit", "--quiet", "--all", "--message", "remote")
     copy.run("git", "push", "--quiet", "origin", "HEAD:refs/heads/main")
-    copy.run(*dvc, "exp", "run", "--quiet", "--name", "small", "-S", "ensemble.weights=0.3")
+    copy.run(*dvc, "exp", "run", "--quiet", "--name", "small", "-S", "explorer.clusters=4")
     copy.run(*dvc, "push", "--quiet")
     copy.run(*dvc, "exp", "push", "--quiet", "origin", "small")
     copy.run("git", "clone", "--quiet", "--branch", "main", str(tmp_path / "code"), str(tmp_path / "clone"))
@@ -309,7 +337,7 @@ def test_an_experiment_is_shared_through_a_remote(copy: Copy, tmp_path: Path) ->
     assert "small" in clone.run(*dvc, "exp", "list", "origin")
     clone.run(*dvc, "exp", "pull", "--quiet", "origin", "small")
     clone.run(*dvc, "exp", "apply", "--quiet", "small")
-    assert "weights: 0.3" in (clone.folder / "params.yaml").read_text(encoding="utf-8")
+    assert "clusters: 4" in (clone.folder / "params.yaml").read_text(encoding="utf-8")
     assert clone.ran("repro") == []
     assert clone.results() == copy.results()
 
