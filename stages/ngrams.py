@@ -28,6 +28,7 @@ reviews are kept for the `ensemble` stage. The model file holds w * r as one wei
     python -m stages.ngrams --help
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -52,7 +53,7 @@ from stages.lib.ngram.model import (
     pooled_counts,
     ratios_of,
 )
-from stages.lib.ngram.regression import logistic_regression
+from stages.lib.ngram.regression import logistic_regression, most_inputs
 from stages.lib.params import Section, read_params
 from stages.lib.progress import progress
 from stages.lib.reviews import Documents, logits_for, read_train_and_validation, sample_weights
@@ -165,7 +166,9 @@ class Task(NamedTuple):
 
 def word_block(documents: Documents, y: Int32, task: Task) -> Block:
     """The n-grams of words."""
-    keys, counts, endings = train_counts(documents, task.params, task.config)
+    most = min(task.params.max_features, most_inputs(task.labels, kinds=2))
+    params = task.params.model_copy(update={"max_features": most})
+    keys, counts, endings = train_counts(documents, params, task.config)
     ratios = log_count_ratios(counts, y, task.labels) if task.nb_ratios else None
     df = np.bincount(counts.indices, minlength=counts.shape[1])  # (F,)
     return Block(keys, [pooled_counts(counts, endings, task.config)], scale_of(df, ratios, task))
@@ -176,7 +179,8 @@ def char_block(documents: Documents, y: Int32, task: Task) -> tuple[Int32, Block
 
     A word counts once per document, and its n-grams as often as it has them.
     """
-    chars = learn_chars(documents, task.words, task.params.char_max_n, task.params.min_df)
+    params, most = task.params, most_inputs(task.labels, kinds=2)
+    chars = learn_chars(documents, task.words, params.char_max_n, params.min_df, most)
     frequencies = csr_matrix(np.eye(task.labels)[y].T) @ chars.present @ chars.counts.sign()  # (L, F)
     ratios = ratios_of(frequencies) if task.nb_ratios else None
     df = np.asarray(frequencies.sum(0)).ravel().astype(np.int64)
@@ -281,16 +285,13 @@ def main(
     model = fit(documents, y, task, l2)
     model.save(ngrams)
     logits.save(held_out_logits)
-    write_json(
-        metrics,
-        {
-            "rows": len(model.weight),
-            "char_rows": len(model.chars.keys) if model.chars else 0,
-            "l2": l2,
-            "rounds": len(masks),
-            "validation": scores_of(*logits.seen(y)),
-        },
-    )
+    rows = {"rows": len(model.weight), "char_rows": len(model.chars.keys) if model.chars else 0}
+    results = {"l2": l2, "rounds": len(masks), "validation": scores_of(*logits.seen(y))}
+    if (limit := most_inputs(task.labels, kinds=2)) in rows.values():
+        results["limit"] = limit
+        what = f"the {limit:,} most frequent n-grams of words and as many of letters"
+        print(f"ngrams: with {task.labels:,} labels, {what} are used", file=sys.stderr)
+    write_json(metrics, rows | results)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from sklearn.naive_bayes import MultinomialNB
 
 from stages.lib import baselines
 from stages.lib.baselines import PENALTIES, majority, naive_bayes, nbsvm, tfidf, word_counts
+from stages.lib.ngram import regression
 from stages.lib.reviews import Reviews
 
 
@@ -83,8 +84,8 @@ def test_with_many_labels_the_most_frequent_ngrams_are_used(
     baseline: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = []
-    monkeypatch.setattr(baselines, "MANY_LABELS", 2)
-    monkeypatch.setattr(baselines, "MOST_COEFFICIENTS", 15)
+    monkeypatch.setattr(regression, "MANY_LABELS", 2)
+    monkeypatch.setattr(regression, "MOST_COEFFICIENTS", 15)
     real = baselines.learn_ngrams
     monkeypatch.setattr(
         baselines, "learn_ngrams", lambda *given, **others: used.append(real(*given, **others)) or used[-1]

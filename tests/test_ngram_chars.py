@@ -56,6 +56,18 @@ def model_of(texts: Sequence[Sequence[str]], max_n: int, outputs: int, min_df: i
     return CharModel.of_words(VOCABULARY, chars.alphabet, chars.keys, weight, max_n)
 
 
+@given(texts=TEXTS.filter(any), max_n=st.integers(1, 4), most=st.integers(1, 40))
+@settings(deadline=None, max_examples=50)
+def test_the_most_frequent_ngrams_of_letters_are_kept_and_those_with_lower_keys_first(
+    texts: list[list[str]], max_n: int, most: int
+) -> None:
+    every, kept = (learn_chars(documents_of(texts), VOCABULARY, max_n, 1, n) for n in (2**31 - 1, most))
+    df = np.asarray(every.present.sum(0)).ravel() @ every.counts.sign()
+    expected = sorted(sorted(range(len(every.keys)), key=lambda n: (-df[n], n))[:most])
+    assert kept.keys.tolist() == every.keys[expected].tolist()
+    assert (kept.counts != every.counts[:, expected]).nnz == 0
+
+
 @given(
     texts=TEXTS.filter(any),
     others=TEXTS,

@@ -78,10 +78,39 @@ def test_more_coefficients_than_memory_are_refused_before_the_first_step(
 ) -> None:
     inputs, y, _ = some_inputs(40)
     scale = np.ones((inputs.shape[1], 40), np.float32)
-    monkeypatch.setattr(regression, "cross_entropy", None)  # the first step would call it
+    monkeypatch.setattr(regression, "log_probabilities", None)  # the first step would call it
     monkeypatch.setattr(memory, "free_memory", lambda: regression.BYTES * scale.size - 1)
     with pytest.raises(Refusal, match=r"n-grams, which for 40 labels needs .* memory.*ngrams\.min_df"):
         logistic_regression(Inputs([[inputs]]), y, scale, 1.0, np.ones(len(y)))
+
+
+@pytest.mark.parametrize("labels", [2, 3, 33, 77, 150, 1000])
+def test_coefficients_are_bounded_where_labels_are_many(labels: int) -> None:
+    most = regression.most_inputs(labels, kinds=2)
+    assert (most > 10**9) == (labels <= regression.MANY_LABELS)
+    if labels > regression.MANY_LABELS:
+        assert 2 * most * labels * regression.BYTES <= 1.2e9
+
+
+def test_a_bound_that_is_not_reached_changes_nothing_and_one_that_is_keeps_the_frequent_ngrams(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = [[2, 3], [2, 4], [2, 5], [3, 4, "too"], [4, 2], [5, 5]]
+    train = reviews_of(words, [0, 1, 2, 0, 1, 2])
+    plain = fitted(train, 3, char_max_n=3)
+    monkeypatch.setattr(regression, "MANY_LABELS", 2)
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip(
+            plain.arrays().values(), fitted(train, 3, char_max_n=3).arrays().values(), strict=True
+        )
+    )
+    monkeypatch.setattr(regression, "MOST_COEFFICIENTS", 24)  # 4 n-grams of words and 4 of letters
+    bounded = fitted(train, 3, char_max_n=3)
+    assert plain.chars is not None
+    assert bounded.chars is not None
+    assert bounded.keys.tolist() == [2, 3, 4, 5]
+    assert len(plain.keys) > 4 == len(bounded.chars.keys) < len(plain.chars.keys)
 
 
 def test_no_ngrams_have_no_scale() -> None:
@@ -131,6 +160,17 @@ def test_the_loss_is_within_a_thousandth_of_the_lowest(labels: int, l2: float) -
     lowest = loss(*dense_fit(inputs.toarray(), y_true, scale, l2, weights))
     found = loss(*logistic_regression(Inputs([[inputs]]), y_true, scale, l2, weights))
     assert lowest == pytest.approx(found, rel=1e-3)
+
+
+def test_a_large_regression_stops_earlier_near_the_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, y_true, weights = some_inputs(3)
+    scale = np.ones((5, 3), np.float32)
+    exact = logistic_regression(Inputs([[inputs]]), y_true, scale, 0.3, weights)
+    monkeypatch.setattr(regression, "MANY_LABELS", 2)
+    monkeypatch.setattr(regression, "LARGE", 14)
+    early = logistic_regression(Inputs([[inputs]]), y_true, scale, 0.3, weights)
+    assert not np.array_equal(exact[0], early[0])
+    assert early[0] == pytest.approx(exact[0], abs=0.1)
 
 
 @pytest.mark.usefixtures("exact")
@@ -465,6 +505,24 @@ def test_the_stage_learns_the_order_of_words(
     contents = [path.read_bytes() for path in paths[3:]]
     ngrams.main(write_params(ngrams={"max_n": 2, "char_max_n": 0}), *paths)
     assert [path.read_bytes() for path in paths[3:]] == contents
+
+
+def test_the_stage_says_that_many_labels_limit_the_ngrams(
+    tmp_path: Path,
+    write_params: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    paths = write_inputs(tmp_path, 3)
+    monkeypatch.setattr(regression, "MANY_LABELS", 2)
+    monkeypatch.setattr(regression, "MOST_COEFFICIENTS", 18)
+    ngrams.main(write_params(ngrams={}), *paths)
+    metrics = json.loads(paths[5].read_text(encoding="utf-8"))
+    assert metrics["limit"] == metrics["rows"] == metrics["char_rows"] == 3
+    assert (
+        "with 3 labels, the 3 most frequent n-grams of words and as many of letters"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(("folds", "rounds"), [(0, 1), (3, 3), ("auto", 4)])

@@ -16,13 +16,11 @@ from stages.lib.model import cross_entropy, probabilities
 from stages.lib.ngram.inputs import Inputs
 from stages.lib.ngram.keys import Table, count_ngrams, learn_ngrams
 from stages.lib.ngram.model import document_counts, log_count_ratios
-from stages.lib.ngram.regression import logistic_regression
+from stages.lib.ngram.regression import MANY_LABELS, logistic_regression, most_inputs
 from stages.lib.reviews import Reviews, logits_for, unpadded
 
 L2 = 1.0  # penalty of NBSVM's linear models
 PENALTIES = (1.0, 0.1, 0.01)  # of TF-IDF's linear model, 1 / C; validation selects one
-# With more labels than these, the baselines use the most frequent n-grams, with at most so many coefficients.
-MANY_LABELS, MOST_COEFFICIENTS = 32, 1 << 24
 INTERPOLATION = 0.5  # between the mean weight and the weights; Wang and Manning: 1/4 to 1/2 do well
 
 
@@ -33,12 +31,13 @@ def majority(labels: Int32, count: int, rows: int) -> Float64:
 
 
 def most_features(tokens: int, labels: int) -> int:
-    """How many words and pairs of documents with so many tokens are used: all of them, up to MANY_LABELS.
+    """How many words and pairs of documents with so many tokens are used: all of them, unless many labels
+    limit them.
 
     >>> most_features(1_000_000, 2), most_features(1_000_000, 1000)
-    (2000000, 16777)
+    (2000000, 6000)
     """
-    return 2 * tokens if labels <= MANY_LABELS else min(2 * tokens, MOST_COEFFICIENTS // labels)
+    return min(2 * tokens, most_inputs(labels))
 
 
 def word_counts(reviews: Reviews, words: int) -> csr_matrix:
@@ -76,7 +75,8 @@ def nbsvm(train: Reviews, test: Reviews, words: int, labels: int) -> Float64:
     def log_odds(label: int, ratio: Float32) -> Float64:
         weights = np.ones(len(train.labels))
         is_label = (train.labels == label).astype(np.int32)
-        v, bias = logistic_regression(Inputs([[present]]), is_label, ratio[:, None], L2, weights)
+        inputs, rough = Inputs([[present]]), labels > MANY_LABELS
+        v, bias = logistic_regression(inputs, is_label, ratio[:, None], L2, weights, rough=rough)
         v = (1 - INTERPOLATION) * np.abs(v).mean() + INTERPOLATION * v  # (F, 1)
         odds: Float64 = (scored @ (v[:, 0] * ratio).astype(np.float64)) + bias[0]
         return odds
@@ -106,9 +106,11 @@ def tfidf(train: Reviews, validation: Reviews, test: Reviews, words: int, labels
         return weighted(count_ngrams(*unpadded(reviews.ids, reviews.lengths), 2, words, Table(keys)), idf)
 
     scored, checked = rows(test), rows(validation)  # (N, F)
-    candidates = []
+    candidates: list[tuple[float, float, float, Float32, Float32]] = []
     for l2 in PENALTIES:
-        w, bias = logistic_regression(Inputs([[inputs]]), train.labels, scale, l2, np.ones(len(train.labels)))
+        start = candidates[-1][-2:] if candidates and labels > MANY_LABELS else None  # which saves time
+        weights = np.ones(len(train.labels))
+        w, bias = logistic_regression(Inputs([[inputs]]), train.labels, scale, l2, weights, start)
         logits = (checked @ w).astype(np.float64) + bias
         correct = probabilities(logits).argmax(1) == validation.labels
         loss = cross_entropy(logits, validation.labels).sum()

@@ -11,8 +11,8 @@ from stages.lib.params import nearest
 
 MOST_LABELS = 1000  # with more, the label column is probably another one
 # Every stage after `ids` holds some numbers for each row and label, and its time grows with their product:
-# at this limit `ngrams` and `evaluation` take minutes and gigabytes. Up to SMALL labels it is not applied.
-MOST_CELLS, SMALL = 20_000_000, 10
+# at this limit `ngrams` and `evaluation` take two minutes and 2 GB. Up to SMALL labels it is not applied.
+MOST_CELLS, SMALL = 10_000_000, 10
 LONGEST_LABEL = 1000  # characters; a longer one is a text, and every table and page would repeat it
 MOST_STEPS = 11  # numbers as labels that are taken for a scale: stars, or 0 to 10
 MISSING = {"", "nan", "n/a", "#n/a", "na", "<na>", "none", "null", "nil"}
@@ -76,7 +76,7 @@ def label_names(labels: Iterable[str], source: Source | None = None) -> dict[str
 def check_cells(labels: int, rows: int, where: str) -> None:
     """Raises Refusal if so many labels of so many labelled rows would take hours and all memory.
 
-    >>> check_cells(1000, 20_000, "rows.csv")
+    >>> check_cells(1000, 10_000, "rows.csv")
     """
     if labels > SMALL and labels * rows > MOST_CELLS:
         allowed = max(SMALL, MOST_CELLS // rows)

@@ -141,15 +141,21 @@ class CharCounts(NamedTuple):
         return pooled
 
 
-def learn_chars(documents: Documents, vocabulary: Sequence[str], max_n: int, min_df: int) -> CharCounts:
+def learn_chars(
+    documents: Documents, vocabulary: Sequence[str], max_n: int, min_df: int, most: int = 2**31 - 1
+) -> CharCounts:
     """The n-grams of up to `max_n` letters inside the words of documents.
 
-    An n-gram is kept if words with it occur in `min_df` documents, added up over these words.
+    An n-gram is kept if words with it occur in `min_df` documents, added up over these words. Of more than
+    `most`, those that occur in the most documents are kept; of equal ones those with the lower keys.
     """
     words, present = occurring_words(documents, vocabulary)
     alphabet = learn_alphabet(words, max_n)
     keys, counts = learn_char_ngrams(words, alphabet, max_n)
-    frequent = np.flatnonzero(np.asarray(present.sum(0)).ravel() @ counts.sign() >= min_df)
+    df = np.asarray(present.sum(0)).ravel() @ counts.sign()  # (F,)
+    frequent = np.flatnonzero(df >= min_df)
+    if len(frequent) > most:
+        frequent = np.sort(frequent[np.argsort(-df[frequent], kind="stable")[:most]])
     return CharCounts(alphabet, keys[frequent], present, counts[:, frequent])
 
 
