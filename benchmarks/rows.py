@@ -1,9 +1,12 @@
 """Processor seconds per million rows, and peak memory, of the text stages as a table of short rows grows.
 
     make bench-rows
+    make bench-rows OPTIONS="--rows 20000 --labels 1000"    # of all stages
 
 Each row has ten words, drawn from 20,000 by Zipf's law with a seed, and one of two labels. Ten million rows
 are a file of 600 MB, and take as much space again for the temporary database of `raw` and for the outputs.
+With `--labels`, three words in ten are drawn from a dozen of the row's label instead, so that there is
+something to learn, and words are made of syllables, so that they have letters in common.
 """
 
 import argparse
@@ -24,6 +27,8 @@ from stages.lib.params import Loader
 MILLION = 1_000_000
 WORDS, WIDTH = 20_000, 10  # different words, and words of a row
 CHUNK = 100_000  # rows drawn at a time
+OWN, OWN_SHARE = 12, 0.3  # words of a label, if there are many labels, and their share of a row's words
+SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprst" for vowel in "aeiou"]
 SOURCE = "origin: drawn\nlicence: none\nfile: rows.csv\ncolumns: {text: text, label: label}\n"
 
 
@@ -44,6 +49,56 @@ def write_corpus(folder: Path, rows: int, seed: int = 1) -> None:
             writer.writerows(zip(lines, map("ab".__getitem__, labels.tolist()), strict=True))
 
 
+def spelled(number: int) -> str:
+    """A word of syllables.
+
+    >>> spelled(0), spelled(20_000)
+    ('ba', 'bumika')
+    """
+    rest, last = divmod(number, len(SYLLABLES))
+    return (spelled(rest - 1) if rest else "") + SYLLABLES[last]
+
+
+def write_labelled_corpus(folder: Path, rows: int, count: int, seed: int = 1) -> None:
+    """Writes a corpus of short rows with `count` labels, as many rows of each."""
+    folder.mkdir(parents=True)
+    (folder / "source.yaml").write_text(SOURCE, encoding="utf-8")
+    generator = np.random.default_rng(seed)
+    cumulative = np.cumsum(1 / np.arange(1, WORDS + 1))
+    words = np.searchsorted(cumulative / cumulative[-1], generator.random((rows, WIDTH)))
+    labels = generator.permutation(rows) % count
+    own = generator.integers(WORDS, size=(count, OWN))  # labels have some of these words in common
+    drawn = own[labels[:, None], generator.integers(OWN, size=words.shape)]
+    words = np.where(generator.random(words.shape) < OWN_SHARE, drawn, words)
+    with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        lines = (" ".join(map(spelled, line)) for line in words.tolist())
+        writer.writerows(zip(lines, map("intent {}".format, labels.tolist()), strict=True))
+
+
+def write_params(folder: Path) -> None:
+    """Writes params.yaml for the corpus."""
+    params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"), Loader) | {"corpus": "rows"}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+def labelled_costs(rows: int, labels: int) -> dict[str, str]:
+    """The processor seconds and the peak memory of each stage."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    costs = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_labelled_corpus(folder / "data/corpora/rows", rows, labels)
+        write_params(folder)
+        for stage in stages:
+            before = processor_seconds()
+            cost = run_stage(stage, folder, "rows")
+            costs[stage] = f"{processor_seconds() - before:.1f} s, {cost.megabytes:.0f} MB"
+            print(f"{rows:,} rows, {labels:,} labels: {stage} {costs[stage]}", file=sys.stderr, flush=True)
+    return costs
+
+
 def processor_seconds() -> float:
     """The processor time of all processes that this one has run: other work on the machine adds little."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -55,8 +110,7 @@ def costs(rows: int) -> list[str]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_corpus(folder / "data/corpora/rows", rows)
-        params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"), Loader) | {"corpus": "rows"}
-        (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+        write_params(folder)
         run_stage("check", folder, "rows")
         cells = []
         for stage in TEXT_STAGES:
@@ -72,7 +126,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", nargs="*", type=int, default=[MILLION, 3 * MILLION, 10 * MILLION])
+    parser.add_argument("--labels", type=int)
     options = parser.parse_args()
+    if options.labels:
+        columns = [labelled_costs(rows, options.labels) for rows in options.rows]
+        print(f"{processor()}\n\n{options.labels:,} labels\n")
+        lines = [[stage, *(column[stage] for column in columns)] for stage in columns[0]]
+        print(table(["stage", *(f"{rows:,} rows" for rows in options.rows)], lines))
+        return
     lines = []
     for rows in options.rows:
         lines.append(costs(rows))

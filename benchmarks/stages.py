@@ -30,7 +30,8 @@ LIMITS = {  # seconds that a stage may take on two cores
     "raw": 20, "tokens": 10, "vocabulary": 10, "ids": 10, "tensors": 5, "projection": 5, "classifier": 60,
     "evaluation": 10, "report": 10,
 }  # fmt: skip
-SHIPPED = ("data/corpora", "data/pairs", "data/pretrained", "data/wordsets")  # read from the repository
+# Read from the repository.
+SHIPPED = ("data/corpora", "data/pairs", "data/pretrained", "data/wordsets", "presets", "requirements.lock")
 TEXT_STAGES = ("raw", "tokens", "vocabulary", "ids")
 
 
