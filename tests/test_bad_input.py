@@ -1,7 +1,7 @@
 """Unusual corpora, from the table to the metrics, with the commands of dvc.yaml.
 
 Each stage either succeeds with finite metrics or fails with one line. The stages of a pipeline run in one
-process, so that libraries are imported once.
+process, a fork of another one that has imported the libraries.
 """
 
 import csv
@@ -40,23 +40,65 @@ QUICK: dict[str, dict[str, Any]] = {
 }
 
 
-# Runs stages one after the other, as `python -m stages.NAME` would. Their names and flags are in JSON.
-RUNNER = """
-import json, resource, sys
+# Reads lists of stages and their flags, as lines of JSON. Runs each list in a fork, one stage after the other
+# as `python -m stages.NAME` would, and prints the exit code and the most memory that the fork used.
+SERVER = """
+import json, os, resource, sys, traceback
 from importlib import import_module
+from pathlib import Path
 from stages.lib.command import run
-for name, *paths in json.loads(sys.stdin.read()):
-    sys.argv = [f"stages/{name}.py", *paths]
-    run(import_module(f"stages.{name}").main)
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+def run_all(root, commands):
+    os.environ["DVC_ROOT"] = root
+    for number, name in enumerate(("stdout", "stderr"), 1):
+        os.dup2(os.open(Path(root) / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    for name, *paths in commands:
+        sys.argv = [f"stages/{name}.py", *paths]
+        run(import_module(f"stages.{name}").main)
+
+for name in sys.argv[1:]:
+    import_module(f"stages.{name}")
+for name in ("polars", "scipy.optimize"):
+    import_module(name)
+for line in sys.stdin:
+    if child := os.fork():
+        _, status, usage = os.wait4(child, 0)
+        print(json.dumps([os.waitstatus_to_exitcode(status), usage.ru_maxrss]), flush=True)
+        continue
+    code = 1
+    try:
+        run_all(*json.loads(line))
+        code = 0
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 """
+Server = subprocess.Popen[str]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER, *CHAIN],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
 
 
 class Pipeline:
     """The stages from the corpus to the evaluation, in a separate folder."""
 
-    def __init__(self, folder: Path, write_params: Callable[..., Path]) -> None:
-        self.folder, self.write_params = folder, write_params
+    def __init__(self, folder: Path, write_params: Callable[..., Path], server: Server) -> None:
+        self.folder, self.write_params, self.server = folder, write_params, server
         self.pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
     def run(self, rows: Sequence[Row], columns: int = 3, **sections: dict[str, Any]) -> Ended:
@@ -82,15 +124,13 @@ class Pipeline:
             is_flag = [word.startswith("--") for word in words]
             paths = [w if flag else str(self.folder / w) for w, flag in zip(words, is_flag, strict=True)]
             commands.append([name, *paths])
-        ended = subprocess.run(
-            [sys.executable, "-c", RUNNER],
-            input=json.dumps(commands),
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        assert self.server.stdin
+        assert self.server.stdout
+        self.server.stdin.write(json.dumps([str(self.folder), commands]) + "\n")
+        self.server.stdin.flush()
+        code, self.memory = json.loads(self.server.stdout.readline())
+        printed = [(self.folder / name).read_text(encoding="utf-8") for name in ("stdout", "stderr")]
+        ended = Ended(commands, code, *printed)
         assert "Warning" not in ended.stderr, ended.stderr
         return ended
 
@@ -111,8 +151,8 @@ def leaves(tree: Any) -> Iterator[float | str]:
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path, write_params: Callable[..., Path]) -> Pipeline:
-    return Pipeline(tmp_path, write_params)
+def pipeline(tmp_path: Path, write_params: Callable[..., Path], server: Server) -> Pipeline:
+    return Pipeline(tmp_path, write_params, server)
 
 
 def valid(pipeline: Pipeline, ended: Ended) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -285,13 +325,16 @@ def test_documents_of_100_000_words_need_less_than_1_200_megabytes(pipeline: Pip
         if split == "train" or n < 8:
             words = [f"word{label}", *many[draw.zipf(1.3, 99_999).clip(1, 2000) - 1]]
             rows[n] = (" ".join(words), label, split)
-    valid(pipeline, pipeline.run(rows, embeddings={"subsample": 1e-5}))
+    quick = {"embeddings": QUICK["embeddings"] | {"subsample": 1e-5}, "ngrams": {"max_n": 1, "char_max_n": 0}}
+    quick["classifier"] = QUICK["classifier"] | {"epochs": 1, "folds": 0}
+    valid(pipeline, pipeline.run(rows, **quick))
     path = pipeline.folder / "data/embeddings.safetensors"
     vectors = load_file(path)["embeddings"]
     save_file({"embeddings": vectors.repeat(1, 17)}, path)  # D = 102, about as many as are shipped
-    for pool in ("mean", "mean_max"):
-        pipeline.write_params(**QUICK | {"classifier": QUICK["classifier"] | {"epochs": 1, "pool": pool}})
-        ended = pipeline.stages("classifier", "ensemble", "evaluation")
-        valid(pipeline, ended)
-        kilobytes = int(ended.stdout.split()[-1]) // (1024 if sys.platform == "darwin" else 1)
+    for pool, names in (("mean", ["classifier"]), ("mean_max", ["classifier", "ensemble", "evaluation"])):
+        pipeline.write_params(**QUICK | quick | {"classifier": quick["classifier"] | {"pool": pool}})
+        ended = pipeline.stages(*names)
+        assert ended.returncode == 0, ended.stderr
+        kilobytes = pipeline.memory // (1024 if sys.platform == "darwin" else 1)
         assert kilobytes < 1_200_000, pool
+    valid(pipeline, ended)
