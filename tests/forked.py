@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -182,6 +183,7 @@ def run(request: dict[str, Any], write: int) -> int:
     words = shlex.split(PIPELINE[stage]["cmd"].replace("${corpus}", params["corpus"]))[3:]
     sys.argv = [f"stages/{stage}.py", *words]
     module = import_module(f"stages.{stage}")
+    warnings.simplefilter("error")  # as PYTHONWARNINGS=error does: no run of a stage warns of anything
     library = ctypes.CDLL(None)
     library.faults_arm(
         f"{folder}/".encode(), request["mode"], ctypes.c_long(request["at"]), request["error"], write

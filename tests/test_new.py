@@ -3,18 +3,22 @@
 import gzip
 import json
 import shutil
+import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
 import yaml
+from dvc.repo import Repo
 
 from stages.lib.command import Refusal
 from stages.lib.corpora import is_corpus_name, read_source
 from tests.conftest import ROOT
 from tests.test_spreadsheet import SHEET
-from tools import new
+from tools import new, revisions
 
 GERMAN = ("schön 😀", "öde 😡")
 
@@ -27,6 +31,31 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(new, "add_to_dvc", lambda folder: None)
     return tmp_path
+
+
+@pytest.mark.filterwarnings("error")
+def test_dvc_keeps_a_corpus_where_warnings_are_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Repo.init().close()
+    Path("data/shop").mkdir(parents=True)
+    Path("data/shop/rows.csv").write_text("text,label", encoding="utf-8")
+    new.add_to_dvc(Path("data/shop"))
+    assert Path("data/shop.dvc").is_file()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_process_of_dvc_does_not_treat_warnings_as_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    run = Mock(return_value=Mock(returncode=3))
+    monkeypatch.setattr(subprocess, "run", run)
+    assert revisions.dvc("status") == 3
+    assert run.call_args.args[0][-1] == "status"
+    assert "PYTHONWARNINGS" not in run.call_args.kwargs["env"]
 
 
 def rows_of(number: int = 120, labels: tuple[Any, ...] = ("no", "yes")) -> list[dict[str, Any]]:

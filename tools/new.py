@@ -15,9 +15,9 @@ import io
 import json
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from statistics import median
@@ -35,6 +35,7 @@ from stages.lib.inspection import quoted
 from stages.lib.params import Loader
 from stages.lib.resources import disk_is_full, writing
 from stages.lib.terminal import printable
+from tools.revisions import dvc
 from tools.sniff import columns_of, encoding_of, separator_of, splits_in
 
 CORPORA, PARAMS = Path("data/corpora"), Path("params.yaml")
@@ -272,7 +273,8 @@ def add_to_dvc(folder: Path) -> None:
     from dvc.repo import Repo
 
     try:
-        with Repo() as repo:
+        with Repo() as repo, warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # DVC calls deprecated functions
             repo.scm_context.quiet = True  # about `git add`, which the next line does
             repo.add(str(folder))
             repo.scm.add([f"{folder}.dvc"])
@@ -286,8 +288,7 @@ def train(command: Sequence[str]) -> None:
     for word in command:
         preset_file = re.fullmatch(r"\$\(cat (.*)\)", word)
         words += Path(preset_file[1]).read_text(encoding="utf-8").split() if preset_file else [word]
-    done = subprocess.run([sys.executable, "-m", "dvc", *words], check=False)
-    if done.returncode:
+    if dvc(*words):
         raise Refusal("the experiment failed, see above; nothing of the run before is lost")
     print("\nreport: metrics/report.html")
 

@@ -41,7 +41,10 @@ READY = ".venv/ready"  # the file that the Makefile's rule for the environment m
 PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s\\;]+)(?!.*;)", re.MULTILINE)  # without a condition
 RUNNING = re.compile(r"Running stage '(.+)':")
 # Of another environment or repository.
-LEFT_OUT = ("DVC_ROOT", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+LEFT_OUT = (
+    "DVC_ROOT", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONWARNINGS",
+    "MAKEFLAGS", "MAKELEVEL", "MFLAGS",
+)  # fmt: skip
 TAIL = 15  # lines of a command that failed
 
 

@@ -5,7 +5,9 @@ files in this folder. Its dvc.lock has the checksum of every output, and DVC's c
 """
 
 import hashlib
+import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +25,12 @@ EXPECTED = (
 )
 
 Yaml = dict[str, Any]
+
+
+def dvc(*arguments: str) -> int:
+    """The exit status of a command of DVC, which PYTHONWARNINGS=error would end: it calls deprecated code."""
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    return subprocess.run([sys.executable, "-m", "dvc", *arguments], env=variables, check=False).returncode
 
 
 def git(*arguments: str) -> bytes | None:

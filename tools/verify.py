@@ -23,7 +23,6 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -36,7 +35,7 @@ from stages.lib.files import atomic
 from stages.lib.params import Loader, read_yaml
 from tools.dvc_state import aside, faults, keep_lock, require_idle, restore
 from tools.interrupted import interrupted, resume
-from tools.revisions import LOCK, WORKSPACE, Revision, Yaml, find, git
+from tools.revisions import LOCK, WORKSPACE, Revision, Yaml, dvc, find, git
 
 PIPELINE = Path("dvc.yaml")
 HASH = re.compile(r"[0-9a-f]{32}")
@@ -240,7 +239,7 @@ def verify(revision: Revision, repairing: bool) -> bool:
             done = f"{state.file.stage} runs again"
         print(f"{state.line}{done and '; '}{done}", flush=True)
     if stages:
-        subprocess.run([sys.executable, "-m", "dvc", "repro", *stages], check=False)
+        dvc("repro", *stages)
         revision = workspace(revision.cache)
     left = len(states) + len(others)
     if repairing and left:
