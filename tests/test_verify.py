@@ -27,6 +27,7 @@ stages:
     outs: [data/two.txt, two.csv: {cache: false}]
 """
 RWLOCK = Path(".dvc/tmp/rwlock")
+STATE = ("rwlock", "exps/rwlock", "exps/run/workspace/workspace.run")  # in .dvc/tmp
 
 
 def call(folder: Path, *command: str) -> str:
@@ -215,19 +216,30 @@ def test_the_files_of_a_commit_are_verified_in_the_cache(repository: Path, verif
     assert not kept.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b'{"read": {"/a', b"[]", b'{"write": 1}', b"\xff"])
-def test_an_unreadable_lock_of_processes_is_moved_aside(
-    repository: Path, verified: Verified, content: bytes
+@pytest.mark.parametrize("content", [b"", b'{"read": {"/a', b"[]", b"\xff"])
+@pytest.mark.parametrize("name", STATE)
+def test_an_unreadable_file_of_processes_is_moved_aside(
+    repository: Path, verified: Verified, name: str, content: bytes
 ) -> None:
-    RWLOCK.write_bytes(content)
+    path = RWLOCK.parent / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
     code, lines = verified("--state")
     assert (code, len(lines)) == (1, 1)
-    assert "rwlock: unreadable, cut by a full disk or a kill; run `python -m tools.verify --re" in lines[0]
+    assert f"{name}: unreadable, cut by a full disk or a kill; run `python -m tools.verify --re" in lines[0]
     assert verified("--repair")[0] == 0
-    assert not RWLOCK.exists()
-    assert RWLOCK.with_name("rwlock.damaged").read_bytes() == content
-    if not content:
-        assert "up to date" in dvc(repository, "repro")
+    assert not path.exists()
+    assert path.with_name(f"{path.name}.damaged").read_bytes() == content
+    assert verified("--state")[0] == 0
+
+
+def test_dvc_runs_again_after_its_files_were_moved_aside(repository: Path, verified: Verified) -> None:
+    for path in map(RWLOCK.parent.joinpath, STATE):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert verified("--repair")[0] == 0
+    assert "up to date" in dvc(repository, "repro")
+    dvc(repository, "exp", "run", "--quiet", "--set-param", "corpus=other")
 
 
 @pytest.mark.parametrize("length", [0, 9, -90])

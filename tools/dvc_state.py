@@ -1,4 +1,4 @@
-"""DVC's own files, which a full disk or a kill may cut: `.dvc/tmp/rwlock` and dvc.lock."""
+"""DVC's own files, which a full disk or a kill may cut: dvc.lock, and those of processes in .dvc/tmp."""
 
 import hashlib
 import json
@@ -16,6 +16,8 @@ from tools.interrupted import processes
 from tools.revisions import LOCK, Yaml, git
 
 RWLOCK = "rwlock"  # which process reads and writes which path
+EXPERIMENTS = "exps/rwlock"  # the same of experiments
+RUNS = "exps/run/*/*.run"  # what an experiment that runs, or ran, is about
 
 
 def lock_of(content: bytes) -> Yaml | None:
@@ -43,13 +45,20 @@ def rwlock_of(content: bytes) -> Yaml | None:
     return lock
 
 
+def run_of(content: bytes) -> Yaml | None:
+    """What the file of an experiment describes, or None if DVC cannot read it."""
+    try:
+        described = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return described if isinstance(described, dict) else None
+
+
 def faults(temporary: Path) -> list[Path]:
-    """Which of the two files DVC cannot read. `temporary` is its folder of temporary files."""
-    rwlock = temporary / RWLOCK
-    damaged = [rwlock] if rwlock.is_file() and rwlock_of(rwlock.read_bytes()) is None else []
-    if LOCK.is_file() and lock_of(LOCK.read_bytes()) is None:
-        damaged.append(LOCK)
-    return damaged
+    """Which of these files DVC cannot read. `temporary` is its folder of temporary files."""
+    readers = [(temporary / RWLOCK, rwlock_of), (temporary / EXPERIMENTS, rwlock_of), (LOCK, lock_of)]
+    readers += [(path, run_of) for path in sorted(temporary.glob(RUNS))]
+    return [path for path, read in readers if path.is_file() and read(path.read_bytes()) is None]
 
 
 def require_idle(temporary: Path) -> None:

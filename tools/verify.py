@@ -12,7 +12,7 @@ is read. Each damaged or missing file is one line; the exit code is 0 if none is
 right in neither place, the damaged file is removed and the stage is run again. Data of a .dvc file is moved
 to NAME.damaged before it is replaced. Files that DVC does not list are not touched.
 
-DVC's own files are checked first, and alone with --state. With --repair an unreadable .dvc/tmp/rwlock is
+DVC's own files are checked first, and alone with --state. With --repair an unreadable file in .dvc/tmp is
 moved aside. An unreadable dvc.lock is moved to dvc.lock.damaged, and replaced by that of the last commit or
 of the last run of `make repro` in this folder, whichever describes more of the outputs that are here. After
 a killed `dvc exp run`, HEAD returns to its branch, and uncommitted changes to the folder.
@@ -273,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_idle(temporary)
         if experiment:
             print(f"{experiment.line}; {resume(experiment, temporary)}", flush=True)
-        for path in damaged:
+        for path in filter(Path.exists, damaged):
             print(f"{path}: {restore(path)}")
         if LOCK in damaged:  # the outputs may be of a later run, which the lost file described
             print("now run `dvc repro`: outputs that it knows return from its cache")
