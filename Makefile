@@ -20,8 +20,8 @@ test: $(READY) ## run the test suite
 fuzz: $(READY) ## SECONDS=600: change files of every kind at random, and read them
 	@$(RUN) python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(OPTIONS)
 
-torture: $(READY) ## make every write of every stage fail, and kill each stage 30 times
-	@$(RUN) TORTURE=1 pytest -n auto -s tests/test_failing_writes.py tests/test_kills.py
+torture: $(READY) ## fail every write of every stage, kill stages and experiments, damage outputs
+	@$(RUN) TORTURE=1 pytest -n auto -s tests/test_failing_writes.py tests/test_kills.py tests/test_repairs.py
 
 check: $(READY) ## check style and types
 	@$(RUN) ruff check .

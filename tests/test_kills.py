@@ -1,22 +1,13 @@
 """Stages are killed around the moment of writing, and run again: the bytes are those of a whole run."""
 
-import os
 import random
-import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 
-import psutil
 import pytest
 
 from stages import STAGES
-from tests.conftest import ROOT
 from tests.forked import GROUPS, TORTURE, needs_faults
-from tests.tiny_project import Project, project
+from tests.tiny_project import Dvc, Project, project, real_dvc
 
 SEED = 24
 VICTIMS = ("stage", "dvc", "group")
@@ -80,72 +71,9 @@ def test_a_killed_stage_that_is_started_again_makes_the_same_bytes(tiny: Project
     assert kills >= 30
 
 
-class Dvc:
-    """The real DVC in a copy of the project, whose dvc.lock describes all outputs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.environment = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
-        self.environment["PATH"] = path
-
-    def start(self, module: str, *words: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-m", module, *words],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            process_group=0,
-        )
-
-    def run(self, module: str, *words: str) -> tuple[int, str]:
-        process = self.start(module, *words)
-        printed = process.communicate()[0]
-        return process.returncode, printed
-
-    def killed(self, stage: str, victim: str, writing: bool, delay: float) -> bool:
-        """Runs a stage and kills it `delay` seconds after it has begun, or has begun to write an output.
-        Returns whether it was still running."""
-        process = self.start("dvc", "repro", "--single-item", "--force", stage)
-        sign = "*/.*.part" if writing else f".work/locks/{stage}-*"
-        while process.poll() is None and not any(self.folder.glob(sign)):
-            time.sleep(0.002)
-        time.sleep(delay)
-        if process.poll() is not None:
-            return False
-        dvc = psutil.Process(process.pid)
-        family = [dvc, *dvc.children(recursive=True)]
-        ours = [one for one in family[1:] if f"stages.{stage}" in one.cmdline()]
-        victims = {"stage": ours, "dvc": [dvc], "group": family}[victim]
-        for one in victims:
-            with suppress(psutil.NoSuchProcess):
-                one.kill()
-        process.communicate()
-        psutil.wait_procs(family[1:], timeout=10)
-        return True
-
-    def repaired(self) -> bool:
-        """Whether DVC's state was damaged; then it is repaired by the command that tools.verify names."""
-        code, printed = self.run("tools.verify", "--state")
-        if code:
-            assert "run `python -m tools.verify --repair`" in printed
-            assert self.run("tools.verify", "--repair")[0] == 0
-        return bool(code)
-
-
 @pytest.fixture(scope="module")
 def real(tiny: Project, tmp_path_factory: pytest.TempPathFactory) -> Dvc:
-    folder = tmp_path_factory.mktemp("real") / "project"
-    shutil.copytree(tiny.folder, folder, symlinks=True)
-    (folder / "dvc.lock").unlink()
-    (folder / "tools").symlink_to(ROOT / "tools")
-    shutil.copy(ROOT / "dvc.yaml", folder)
-    made = Dvc(folder)
-    code, printed = made.run("dvc", "commit", "--force", "--quiet")
-    assert code == 0, printed
-    return made
+    return real_dvc(tiny, tmp_path_factory.mktemp("real") / "project")
 
 
 def test_a_killed_run_of_dvc_that_is_started_again_makes_the_same_bytes(tiny: Project, real: Dvc) -> None:

@@ -1,16 +1,22 @@
 """A project of DVC with a tiny corpus, whose stages run in forks, and the outputs of another corpus."""
 
 import hashlib
+import os
 import random
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import yaml
 from dvc.repo import Repo
 
 from stages import STAGES
+from tests.conftest import ROOT
 from tests.forked import PIPELINE, Stages, outputs, stages
 from tests.tiny_run import Columns, prepare
 
@@ -117,3 +123,70 @@ def remember(home: Path, content: Bytes) -> None:
     (home / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     with Repo(home):  # makes its folders
         pass
+
+
+class Dvc:
+    """The real DVC in a copy of the project, whose dvc.lock describes all outputs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.environment = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
+        self.environment["PATH"] = path
+
+    def start(self, module: str, *words: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *words],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
+        )
+
+    def run(self, module: str, *words: str) -> tuple[int, str]:
+        process = self.start(module, *words)
+        printed = process.communicate()[0]
+        return process.returncode, printed
+
+    def killed(self, stage: str, victim: str, writing: bool, delay: float) -> bool:
+        """Runs a stage and kills it `delay` seconds after it has begun, or has begun to write an output.
+        Returns whether it was still running."""
+        process = self.start("dvc", "repro", "--single-item", "--force", stage)
+        sign = "*/.*.part" if writing else f".work/locks/{stage}-*"
+        while process.poll() is None and not any(self.folder.glob(sign)):
+            time.sleep(0.002)
+        time.sleep(delay)
+        if process.poll() is not None:
+            return False
+        dvc = psutil.Process(process.pid)
+        family = [dvc, *dvc.children(recursive=True)]
+        ours = [one for one in family[1:] if f"stages.{stage}" in one.cmdline()]
+        victims = {"stage": ours, "dvc": [dvc], "group": family}[victim]
+        for one in victims:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        process.communicate()
+        psutil.wait_procs(family[1:], timeout=10)
+        return True
+
+    def repaired(self) -> bool:
+        """Whether DVC's state was damaged; then it is repaired by the command that tools.verify names."""
+        code, printed = self.run("tools.verify", "--state")
+        if code:
+            assert "run `python -m tools.verify --repair`" in printed
+            assert self.run("tools.verify", "--repair")[0] == 0
+        return bool(code)
+
+
+def real_dvc(tiny: Project, folder: Path) -> Dvc:
+    """The real DVC in a copy of a project, made in `folder`."""
+    shutil.copytree(tiny.folder, folder, symlinks=True)
+    (folder / "dvc.lock").unlink()
+    (folder / "tools").symlink_to(ROOT / "tools")
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    made = Dvc(folder)
+    code, printed = made.run("dvc", "commit", "--force", "--quiet")
+    assert code == 0, printed
+    return made
