@@ -772,6 +772,22 @@ def test_more_labels_than_so_many_rows_allow_are_refused_with_the_number_that_is
     made(corpus(tmp_path / "small", csv_bytes(rows)))
 
 
+@pytest.mark.parametrize(("labels", "rows"), [(1000, 10_000), (100, 100_000), (14, 630_000), (10, 10**8)])
+def test_ordinary_corpora_with_many_labels_are_allowed(labels: int, rows: int) -> None:
+    labels_module.check_cells(labels, rows, "rows.csv")
+
+
+@pytest.mark.parametrize(("labels", "rows", "allowed"), [(1000, 10_001, 999), (300, 100_000, 100)])
+def test_more_labels_than_two_minutes_and_gigabytes_allow_are_refused(
+    labels: int, rows: int, allowed: int
+) -> None:
+    match = (
+        f"found {labels:,} labels in {rows:,} labelled rows; .* {allowed} labels are allowed; merge labels"
+    )
+    with pytest.raises(Refusal, match=match):
+        labels_module.check_cells(labels, rows, "rows.csv")
+
+
 def test_a_label_of_source_yaml_that_no_row_has_is_a_warning(tmp_path: Path) -> None:
     labels = {"bad": "negative", "good": "positive", "so-so": "neutral"}
     _, names, metrics = made(corpus(tmp_path, csv_bytes(TABLE), labels=labels))
