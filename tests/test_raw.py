@@ -782,7 +782,7 @@ def test_more_labels_than_two_minutes_and_gigabytes_allow_are_refused(
     labels: int, rows: int, allowed: int
 ) -> None:
     match = (
-        f"found {labels:,} labels in {rows:,} labelled rows; .* {allowed} labels are allowed; merge labels"
+        f"found {labels:,} labels in {rows:,} labelled rows; .* {allowed} labels are allowed; merge"
     )
     with pytest.raises(Refusal, match=match):
         labels_module.check_cells(labels, rows, "rows.csv")
