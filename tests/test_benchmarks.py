@@ -251,12 +251,12 @@ def test_the_classifier_benchmark_prints_its_tables(tmp_path: Path) -> None:
     if importlib.util.find_spec("fasttext"):
         programs.append("fastText, words")
         groups.append("scoring")
-    options = ["--rows", "max_n=1", "--programs", *programs, "--groups", *groups, "--times", "1"]
+    options = ["--rows", "... ngrams.max_n=1", "--programs", *programs, "--groups", *groups, "--times", "1"]
     command = [sys.executable, "-m", "benchmarks.classifier", "--archive", archive, *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     share = r"[\d.]+ \([\d.]+ to [\d.]+\)"
-    assert re.search(rf"\| ngrams.max_n=1 +\| +[\d.]+ \| +\d+ \| +{share} \| +[\d.]+ \|", done.stdout)
+    assert re.search(rf"\| \.\.\. ngrams.max_n=1 +\| +[\d.]+ \| +\d+ \| +{share} \| +[\d.]+ \|", done.stdout)
     for program in programs:
         row = rf"\| {program} +\|[ \w]+\| +[\d.]+ \| +\d+ \| +{share} \| +{share} \|"
         assert re.search(row, done.stdout), done.stdout

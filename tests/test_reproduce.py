@@ -16,7 +16,7 @@ import pytest
 
 from stages import STAGES
 from stages.lib.headline import HEADLINE
-from tests.conftest import ROOT
+from tests.conftest import ROOT, without_code
 
 GOOD = ("lovely", "warm", "clever", "moving")
 BAD = ("tedious", "loud", "hollow", "clumsy")
@@ -117,10 +117,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
         assert old in params
         params = params.replace(old, new)
     (folder / "params.yaml").write_text(params, encoding="utf-8")
-    # DVC reads and writes dvc.lock for every stage, in Python. Without the code, which no test changes, that
-    # takes half as long. tests/test_pipeline.py has the code deps.
-    pipeline = (folder / "dvc.yaml").read_text(encoding="utf-8")
-    (folder / "dvc.yaml").write_text(re.sub(r"      - stages/.*\n", "", pipeline), encoding="utf-8")
+    (folder / "dvc.yaml").write_text(without_code(folder / "dvc.yaml"), encoding="utf-8")
     (folder / "dvc.lock").unlink()
     made = Copy(folder)
     made.run("git", "init", "--quiet")
