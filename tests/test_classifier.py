@@ -165,7 +165,7 @@ def run_stage(params: Path, paths: list[Path]) -> None:
     classifier.main(params, *others, held, metrics, curve)
 
 
-QUICK = {"lr": 0.05, "embedding_lr": 0.05, "epochs": 30, "patience": 30, "batch_size": 16, "folds": 0}
+QUICK = {"lr": 0.05, "embedding_lr": 0.05, "epochs": 12, "patience": 12, "batch_size": 16, "folds": 0}
 TEXTBOOK = {
     "lr": 0.02, "embedding_lr": 0.01, "epochs": 2, "patience": 2, "batch_size": 16, "threads": 1,
     "word_dropout": 0, "weight_decay": 0, "weight_averaging": False, "pool": "mean", "class_weight": "none",
