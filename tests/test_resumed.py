@@ -43,7 +43,7 @@ def test_a_training_stopped_after_any_checkpoint_gives_the_same_bytes(
 
     monkeypatch.setattr(embeddings, "settings_for", several_workers)
     (tmp_path / "pretrained/some.vec").write_text("apple 1 2 3 4 5 6 7 8\n", encoding="utf-8")
-    params = run.params(epochs=6, **choices)
+    params = run.params(epochs=3, **choices)
     embeddings.main(params, *run.paths)
     whole = run.bytes()
     assert read_json(run.outputs[1])["workers"] == choices["threads"]
