@@ -118,6 +118,7 @@ def costs(rows: int) -> list[str]:
             cost = run_stage(stage, folder, "rows")
             each = (processor_seconds() - before) / rows * MILLION
             cells.append(f"{each:.1f} s, {cost.megabytes:.0f} MB")
+            print(f"{rows:,} rows, {stage}: {cells[-1]}", file=sys.stderr, flush=True)
     return [f"{rows:,}", *cells]
 
 
@@ -134,10 +135,7 @@ def main() -> None:
         lines = [[stage, *(column[stage] for column in columns)] for stage in columns[0]]
         print(table(["stage", *(f"{rows:,} rows" for rows in options.rows)], lines))
         return
-    lines = []
-    for rows in options.rows:
-        lines.append(costs(rows))
-        print(*lines[-1], sep="; ", file=sys.stderr, flush=True)
+    lines = [costs(rows) for rows in options.rows]
     print(f"{processor()}\n")
     print(table(["rows", *TEXT_STAGES], lines))
 

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import tarfile
+import tracemalloc
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -781,9 +782,7 @@ def test_ordinary_corpora_with_many_labels_are_allowed(labels: int, rows: int) -
 def test_more_labels_than_two_minutes_and_gigabytes_allow_are_refused(
     labels: int, rows: int, allowed: int
 ) -> None:
-    match = (
-        f"found {labels:,} labels in {rows:,} labelled rows; .* {allowed} labels are allowed; merge"
-    )
+    match = f"found {labels:,} labels in {rows:,} labelled rows; .* {allowed} labels are allowed; merge"
     with pytest.raises(Refusal, match=match):
         labels_module.check_cells(labels, rows, "rows.csv")
 
@@ -974,6 +973,20 @@ def test_the_number_of_rows_that_are_read_or_inserted_at_once_changes_nothing(
     assert made(folder) == expected
     assert expected[2]["dropped"]["empty"] == 1
     assert "23 rows have the label 'NaN'" in expected[2]["warnings"]["missing_labels"]
+
+
+def test_twice_as_many_rows_take_no_more_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raw, "READ", raw.READ // 4)
+    monkeypatch.setattr(store_module, "BATCH", store_module.BATCH // 16)
+    peaks = []
+    for rows in (100, 2000, 4000):  # the first run also imports
+        folder = corpus(tmp_path, csv_bytes((f"review {n}", "ab"[n % 2]) for n in range(rows)))
+        tracemalloc.start()
+        params, check, *outputs = paths(folder)
+        main(params, check, folder, *outputs)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < 1.1 * peaks[1]
 
 
 def test_repeated_ids_are_refused(tmp_path: Path) -> None:

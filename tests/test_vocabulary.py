@@ -197,6 +197,18 @@ def test_words_of_validation_and_test_take_no_memory(tmp_path: Path) -> None:
     assert peak < 1_000_000  # 30,000 words are 4 MB, and more in a Counter
 
 
+def test_more_rows_of_the_same_words_take_no_more_memory(tmp_path: Path) -> None:
+    peaks = []
+    for rows in (500, 4000, 8000):  # the first run also imports
+        reviews = [("train", [f"w{(n * m) % 997}" for m in range(10)]) for n in range(rows)]
+        path = write_tokens(tmp_path / "tokens.parquet", reviews, rows_in_group=500)
+        tracemalloc.start()
+        count_tokens(path)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < 1.1 * peaks[1]
+
+
 def test_rows_are_numbered_from_zero(made: Made) -> None:
     table = pq.read_table(made(min_count=1)[0])
     assert table.schema.names == ["id", "token", "count"]
