@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/ready
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+unexport PYTHONWARNINGS # DVC calls deprecated functions, and would stop where warnings are errors
 
 .PHONY: repro test fuzz audit check wheel help bench bench-startup bench-embeddings bench-growth bench-rows bench-threads \
 	bench-classifier bench-suite bench-explorer screenshots torture lock clean

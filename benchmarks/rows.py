@@ -1,7 +1,7 @@
 """Processor seconds per million rows, and peak memory, of the text stages as a table of short rows grows.
 
     make bench-rows
-    make bench-rows OPTIONS="--rows 20000 --labels 1000"    # of all stages
+    make bench-rows OPTIONS="--rows 10000 --labels 1000"    # of all stages
 
 Each row has ten words, drawn from 20,000 by Zipf's law with a seed, and one of two labels. Ten million rows
 are a file of 600 MB, and take as much space again for the temporary database of `raw` and for the outputs.

@@ -58,6 +58,13 @@ def test_a_process_of_dvc_does_not_treat_warnings_as_errors(monkeypatch: pytest.
     assert "PYTHONWARNINGS" not in run.call_args.kwargs["env"]
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_does_not_treat_warnings_as_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    command = ["make", "--eval", 'show:; @echo "<$$PYTHONWARNINGS>"', "show"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "<>\n"
+
+
 def rows_of(number: int = 120, labels: tuple[Any, ...] = ("no", "yes")) -> list[dict[str, Any]]:
     return [
         {"Review Text": f'A "good", or; bad kettle | number {n}', "recommended": labels[n % len(labels)]}
