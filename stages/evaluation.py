@@ -47,6 +47,9 @@ COMPARED = ("accuracy", "f1", "roc_auc", "log_loss", "mean_absolute_error")
 BY_THRESHOLD = ("accuracy", "precision", "recall", "f1", "mcc")  # metrics that a threshold changes
 BY_TEMPERATURE = ("log_loss", "brier")  # metrics that a temperature changes
 ROC_POINTS = 200  # of the curve: enough for the eye
+ALL_PAIRS = (
+    100  # labels up to which the confusions have a line for each pair, also for one that does not occur
+)
 
 Key = tuple[str, ...]  # of a metric in metrics/evaluation.json
 
@@ -142,10 +145,11 @@ def roc(labels: Int64, probabilities: Float64, known: LabelSet) -> list[tuple[st
 
 
 def confusion(labels: Int64, predicted: Int64, names: Sequence[str]) -> list[tuple[str, str, int]]:
-    """(label, predicted, reviews) for every pair of labels."""
+    """(label, predicted, reviews) for every pair of labels; of many labels for the pairs that occur."""
     count = len(names)
     table = np.bincount(labels * count + predicted, minlength=count * count).reshape(count, count)
-    return [(a, b, int(table[i, j])) for i, a in enumerate(names) for j, b in enumerate(names)]
+    listed = (table > 0) | np.eye(count, dtype=bool) | (count <= ALL_PAIRS)
+    return [(names[i], names[j], int(table[i, j])) for i, j in np.argwhere(listed)]
 
 
 def discordant(labels: Int64, models: Mapping[str, Predictions]) -> dict[Key, float]:

@@ -187,6 +187,8 @@ def test_confusion_of_many_labels_has_small_cells_with_names_in_titles() -> None
     assert texts(root, "count") == []
     assert [one.text for one in root.iter("title")][1:] == ["label 0, predicted as label 1: 5"]
     assert confusions(rows, 3) == [("label 0", "label 1", 5)]
+    occurring = [row for row in rows if row["reviews"] != "0" or row["label"] == row["predicted"]]
+    assert confusion(occurring) == confusion(rows)
 
 
 def test_long_names_of_columns_are_slanted() -> None:

@@ -43,6 +43,12 @@ def test_the_confusion_counts_every_pair() -> None:
     assert [row[2] for row in rows] == expected.ravel().tolist() == [1, 1, 0, 0, 2, 1, 1, 0, 0]
 
 
+def test_the_confusion_of_many_labels_lists_the_pairs_that_occur(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "ALL_PAIRS", 2)
+    rows = evaluation.confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), ["a", "b", "c"])
+    assert rows == [("a", "a", 1), ("a", "b", 1), ("b", "b", 1), ("c", "c", 0)]
+
+
 @pytest.mark.filterwarnings("ignore")  # scikit-learn's, of labels that do not occur
 def test_the_metrics_of_each_label_equal_scikit_learn() -> None:
     draw = np.random.default_rng(1)

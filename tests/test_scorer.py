@@ -180,10 +180,12 @@ def test_small_weights_of_buckets_become_zero() -> None:
     assert scorer.facts["changed"] < 1
 
 
-def test_many_labels_leave_room_for_fewer_ngrams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reduction, "MAX_NUMBERS", 300)
+def test_many_labels_leave_room_for_fewer_words_and_ngrams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reduction, "MAX_NUMBERS", 120)
     case = case_of(labels=3, ngrams={})
-    assert scorer_with(case).facts["ngrams"][0] == 100
+    facts = scorer_with(case).facts
+    assert facts["ngrams"][0] == facts["words"][0] == 40 < facts["words"][1]
+    monkeypatch.setattr(reduction, "MAX_NUMBERS", 300)
     assert scorer_with(case_of(pool="max", labels=3)).facts["words"][0] == 300 // 8
 
 

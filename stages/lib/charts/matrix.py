@@ -1,5 +1,6 @@
 """The confusion matrix: how many reviews of each label were predicted as each label."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -36,7 +37,8 @@ class Grid(NamedTuple):
 def confusion(rows: Sequence[Row]) -> Markup:
     """A row of cells for each label, shaded by the share of its reviews that was predicted as each label."""
     names = list(dict.fromkeys(row["label"] for row in rows))
-    count = {(row["label"], row["predicted"]): int(row["reviews"]) for row in rows}
+    # Pairs that do not occur may be missing.
+    count = Counter({(row["label"], row["predicted"]): int(row["reviews"]) for row in rows})
     grid = grid_of(names)
     side = grid.cell * len(names)
     content = [

@@ -30,7 +30,8 @@ from stages.lib.word_model import WordModel
 # The largest integers that weights are rounded to.
 WEIGHT_LEVELS, WIDE_LEVELS, VECTOR_LEVELS = 2**18 - 1, 2**14 - 1, 2**12 - 1
 WIDE = 10  # logits; with more of them the weights are many
-MAX_NUMBERS = 2_500_000  # of all vectors, and of the weights of all n-grams: more labels, fewer n-grams
+# Of all vectors, of the weights of all words, and of those of all n-grams: more labels, fewer of them.
+MAX_NUMBERS = 2_500_000
 
 
 def reduced(model: Model, ngrams: int, vocabulary: int) -> Model:
@@ -54,9 +55,9 @@ def reduced(model: Model, ngrams: int, vocabulary: int) -> Model:
 
 def kept_words(model: Model, vocabulary: int) -> int:
     """How many words of the vocabulary, but for the reserved ones, are kept."""
-    vectors = model.words.arrays.get("vectors")
-    limit = vocabulary if vectors is None else min(vocabulary, MAX_NUMBERS // max(1, vectors.shape[1]))
-    return max(0, min(model.words.rows - UNK - 1, limit))
+    arrays = [model.words.arrays[name] for name in ("weight", "vectors") if name in model.words.arrays]
+    width = max((array.shape[1] for array in arrays), default=1)
+    return max(0, min(model.words.rows - UNK - 1, vocabulary, MAX_NUMBERS // width))
 
 
 def letters_in(model: Model) -> int:
