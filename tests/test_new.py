@@ -62,7 +62,8 @@ def test_a_process_of_dvc_does_not_treat_warnings_as_errors(monkeypatch: pytest.
 def test_make_does_not_treat_warnings_as_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONWARNINGS", "error")
     command = ["make", "--eval", 'show:; @echo "<$$PYTHONWARNINGS>"', "show"]
-    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "<>\n"
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "<>" in printed.splitlines()  # `make test` has lines on the folder as well
 
 
 def rows_of(number: int = 120, labels: tuple[Any, ...] = ("no", "yes")) -> list[dict[str, Any]]:
