@@ -14,6 +14,7 @@ import csv
 import resource
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ import yaml
 
 from benchmarks.measure import ROOT, processor
 from benchmarks.stages import TEXT_STAGES, run_stage
+from stages.lib.arrays import Int64
 from stages.lib.markdown import table
 from stages.lib.params import Loader
 
@@ -32,21 +34,33 @@ SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprst" for vowel in "aei
 SOURCE = "origin: drawn\nlicence: none\nfile: rows.csv\ncolumns: {text: text, label: label}\n"
 
 
-def write_corpus(folder: Path, rows: int, seed: int = 1) -> None:
-    """Writes a corpus of short rows."""
-    folder.mkdir(parents=True)
-    (folder / "source.yaml").write_text(SOURCE, encoding="utf-8")
-    generator = np.random.default_rng(seed)
-    cumulative = np.cumsum(1 / np.arange(1, WORDS + 1))
-    with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as file:
+def write_corpus(folder: Path, lines: Iterable[tuple[str, str]]) -> None:
+    """Writes a folder with a corpus, of texts and labels, and params.yaml for it."""
+    home = folder / "data/corpora/rows"
+    home.mkdir(parents=True)
+    (home / "source.yaml").write_text(SOURCE, encoding="utf-8")
+    with (home / "rows.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
-        for start in range(0, rows, CHUNK):
-            size = min(CHUNK, rows - start), WIDTH
-            words = np.searchsorted(cumulative / cumulative[-1], generator.random(size))
-            labels = generator.integers(2, size=size[0])
-            lines = (" ".join(map("w{}".format, line)) for line in words.tolist())
-            writer.writerows(zip(lines, map("ab".__getitem__, labels.tolist()), strict=True))
+        writer.writerows(lines)
+    params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"), Loader) | {"corpus": "rows"}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+
+
+def drawn_words(generator: np.random.Generator, rows: int) -> Int64:
+    """The words of short rows: (rows, WIDTH)."""
+    cumulative = np.cumsum(1 / np.arange(1, WORDS + 1))
+    return np.searchsorted(cumulative / cumulative[-1], generator.random((rows, WIDTH)))
+
+
+def plain_lines(rows: int, seed: int = 1) -> Iterator[tuple[str, str]]:
+    """Short rows, with one of two labels."""
+    generator = np.random.default_rng(seed)
+    for start in range(0, rows, CHUNK):
+        words = drawn_words(generator, min(CHUNK, rows - start))
+        labels = generator.integers(2, size=len(words))
+        lines = (" ".join(map("w{}".format, line)) for line in words.tolist())
+        yield from zip(lines, map("ab".__getitem__, labels.tolist()), strict=True)
 
 
 def spelled(number: int) -> str:
@@ -59,28 +73,16 @@ def spelled(number: int) -> str:
     return (spelled(rest - 1) if rest else "") + SYLLABLES[last]
 
 
-def write_labelled_corpus(folder: Path, rows: int, count: int, seed: int = 1) -> None:
-    """Writes a corpus of short rows with `count` labels, as many rows of each."""
-    folder.mkdir(parents=True)
-    (folder / "source.yaml").write_text(SOURCE, encoding="utf-8")
+def labelled_lines(rows: int, count: int, seed: int = 1) -> Iterator[tuple[str, str]]:
+    """Short rows with `count` labels, as many rows of each."""
     generator = np.random.default_rng(seed)
-    cumulative = np.cumsum(1 / np.arange(1, WORDS + 1))
-    words = np.searchsorted(cumulative / cumulative[-1], generator.random((rows, WIDTH)))
+    words = drawn_words(generator, rows)
     labels = generator.permutation(rows) % count
     own = generator.integers(WORDS, size=(count, OWN))  # labels have some of these words in common
     drawn = own[labels[:, None], generator.integers(OWN, size=words.shape)]
     words = np.where(generator.random(words.shape) < OWN_SHARE, drawn, words)
-    with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        lines = (" ".join(map(spelled, line)) for line in words.tolist())
-        writer.writerows(zip(lines, map("intent {}".format, labels.tolist()), strict=True))
-
-
-def write_params(folder: Path) -> None:
-    """Writes params.yaml for the corpus."""
-    params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"), Loader) | {"corpus": "rows"}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    lines = (" ".join(map(spelled, line)) for line in words.tolist())
+    return zip(lines, map("intent {}".format, labels.tolist()), strict=True)
 
 
 def labelled_costs(rows: int, labels: int) -> dict[str, str]:
@@ -89,8 +91,7 @@ def labelled_costs(rows: int, labels: int) -> dict[str, str]:
     costs = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_labelled_corpus(folder / "data/corpora/rows", rows, labels)
-        write_params(folder)
+        write_corpus(folder, labelled_lines(rows, labels))
         for stage in stages:
             before = processor_seconds()
             cost = run_stage(stage, folder, "rows")
@@ -109,8 +110,7 @@ def costs(rows: int) -> list[str]:
     """A line of the table."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_corpus(folder / "data/corpora/rows", rows)
-        write_params(folder)
+        write_corpus(folder, plain_lines(rows))
         run_stage("check", folder, "rows")
         cells = []
         for stage in TEXT_STAGES:
