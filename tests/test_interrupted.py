@@ -163,14 +163,18 @@ def test_after_the_commit_of_the_experiment(repository: Path, dead: int) -> None
     assert git("log", "--format=%s") == "all"
 
 
-def test_a_queued_experiment_and_a_lock_are_removed(repository: Path, dead: int) -> None:
+@pytest.mark.parametrize("lock", ["index.lock", "HEAD.lock", "refs/stash.lock", "logs/refs/stash.lock"])
+def test_a_queued_experiment_and_a_lock_are_removed(repository: Path, dead: int, lock: str) -> None:
     run("update-ref", QUEUE, "HEAD")
     assert "still queued" in resumed()
     started(dead)
     run("symbolic-ref", "HEAD", "refs/heads/main")
     run("update-ref", "-d", MERGE)
-    Path(".git/index.lock").touch()
+    path = Path(".git") / lock
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
     assert "git is locked" in resumed()
+    assert not path.exists()
     assert content() == EXPERIMENT
 
 

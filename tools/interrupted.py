@@ -20,7 +20,7 @@ EXECUTION = "refs/exps/exec"
 QUEUE, STASH = "refs/exps/stash", "refs/stash"
 LEFT = re.compile(r"checkout: moving from (\S+) to [0-9a-f]{40}")
 BY_DVC = ("commit: dvc: commit experiment", "dvc: Restore HEAD")
-LOCKS = ("HEAD.lock", "index.lock", "refs/**/*.lock")
+LOCKS = ("*.lock", "refs/**/*.lock", "logs/**/*.lock")
 ARGUMENTS = ".dvc/tmp/"  # DVC adds a file with its arguments to the commit
 
 
