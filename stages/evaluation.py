@@ -47,9 +47,7 @@ COMPARED = ("accuracy", "f1", "roc_auc", "log_loss", "mean_absolute_error")
 BY_THRESHOLD = ("accuracy", "precision", "recall", "f1", "mcc")  # metrics that a threshold changes
 BY_TEMPERATURE = ("log_loss", "brier")  # metrics that a temperature changes
 ROC_POINTS = 200  # of the curve: enough for the eye
-ALL_PAIRS = (
-    100  # labels up to which the confusions have a line for each pair, also for one that does not occur
-)
+ALL_PAIRS = 100  # labels; of more, only the pairs that occur are listed as confusions
 
 Key = tuple[str, ...]  # of a metric in metrics/evaluation.json
 

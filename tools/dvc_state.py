@@ -17,7 +17,7 @@ from tools.revisions import LOCK, Yaml, git
 
 RWLOCK = "rwlock"  # which process reads and writes which path
 EXPERIMENTS = "exps/rwlock"  # the same of experiments
-RUNS = "exps/run/*/*.run"  # what an experiment that runs, or ran, is about
+RUNS = "exps/run/*/*.run"  # DVC's description of an experiment that it started
 
 
 def lock_of(content: bytes) -> Yaml | None:

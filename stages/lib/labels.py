@@ -74,7 +74,7 @@ def label_names(labels: Iterable[str], source: Source | None = None) -> dict[str
 
 
 def check_cells(labels: int, rows: int, where: str) -> None:
-    """Raises Refusal if so many labels of so many labelled rows would take long and much memory.
+    """Raises Refusal if so many labels of so many labelled rows would take too long and too much memory.
 
     >>> check_cells(1000, 10_000, "rows.csv")
     """
